@@ -1,0 +1,25 @@
+# drover_library(NAME [LIBS...]): one folder = one static library of all its .c files.
+# What a folder may include is what it lists here; arrows point one way.
+# A folder of headers alone is a library as well, so that the order of work does not matter.
+function(drover_library name)
+	file(GLOB sources CONFIGURE_DEPENDS *.c)
+	list(FILTER sources EXCLUDE REGEX "/main\\.c$")
+	if(sources)
+		add_library(${name} STATIC ${sources})
+		target_link_libraries(${name} PUBLIC ${ARGN})
+	else()
+		add_library(${name} INTERFACE)
+		target_link_libraries(${name} INTERFACE ${ARGN})
+	endif()
+	set_property(GLOBAL APPEND PROPERTY DROVER_LIBRARIES ${name})
+endfunction()
+
+# drover_program(NAME LIBS...): main.c of this folder, linked with the libraries.
+function(drover_program name)
+	file(GLOB main CONFIGURE_DEPENDS main.c)
+	if(main)
+		add_executable(${name} ${main})
+		target_link_libraries(${name} PRIVATE ${ARGN})
+		install(TARGETS ${name} RUNTIME)
+	endif()
+endfunction()
