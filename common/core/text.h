@@ -65,7 +65,7 @@ struct text_short {
 };
 
 struct text_short text_human_rows(uint64_t n);             /* 12345 -> "12,345" */
-struct text_short text_human_duration(uint64_t ms);        /* "85 ms", "3.2s", "3m 20s", "2h 5m", "4d 3h" */
+struct text_short text_human_duration(uint64_t ms);        /* "85ms", "3.2s", "3m 20s", "2h 5m", "4d 3h" */
 struct text_short text_human_bytes(uint64_t bytes);        /* "512 B", "1.5 kB", "20 MB" */
 struct text_short text_human_rate(double per_s);           /* "1,234/s", "3.5/s" */
 struct text_short text_human_percent(double share_0_to_1); /* "43%"; never "100%" before it is, nor "0%" after a start */
@@ -86,6 +86,12 @@ size_t text_display_width(const char *s);
  * direction overrides too) become visible escapes ("\n", "\x1b", "\u202e"), a broken byte becomes U+FFFD.
  */
 int text_add_printable(struct buf *out, const char *s);
+
+/* Append @s as a JSON string with its quotes; broken UTF-8 becomes U+FFFD. NULL is null. */
+int text_add_json(struct buf *out, const char *s);
+
+/* Can the text stand in JSON as a number? ("-1.5e3", but not "007", "+1", "NaN") */
+bool text_is_json_number(const char *s);
 
 /* Append @s, cut to @columns; what was cut is marked by an ellipsis in the last column. Expects printable text. Returns columns used. */
 size_t text_add_clipped(struct buf *out, const char *s, size_t columns);
