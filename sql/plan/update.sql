@@ -1,0 +1,2 @@
+-- update: a `set` over the rows picked.
+UPDATE {table} SET {assignments} WHERE {in_keys}

@@ -1,0 +1,334 @@
+-- 002_functions: the moves of the ledger. Each is one step of a job's transaction; what a step refuses, it refuses with a
+-- SQLSTATE of its own, so that the rest of a pipeline is skipped and the worker knows why:
+--   DR001  the job is finished already: acknowledge it
+--   DR002  the migration is not running: hand the job back
+--   DR003  the worker's copy of the migration is out of date: load it again
+--   DR004  there is no such job: drop the entry
+--   DR005  changed rows are still pending: the migration does not converge
+--   DR006  the job was taken over from a dead worker: mark its start first
+-- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.claim1..4 (keys claimed, an
+-- array per column), drover.keys1..4 (those of them that are pending), drover.changed, drover.left, drover.failed, drover.row.
+
+CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
+
+-- Enter a migration: shared with all other jobs, so that amend can wait until the last one has left.
+CREATE FUNCTION drover.enter(p_migration integer, p_revision integer, p_replay boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  m record;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(1148348278, p_migration);
+  SELECT state, revision INTO m FROM drover.migrations WHERE id = p_migration;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no migration %', p_migration USING ERRCODE = 'DR004';
+  END IF;
+  IF m.state <> 'running' AND NOT (p_replay AND m.state IN ('complete', 'limited')) THEN
+    RAISE EXCEPTION 'the migration is %', m.state USING ERRCODE = 'DR002';
+  END IF;
+  IF m.revision <> p_revision THEN
+    RAISE EXCEPTION 'the migration is at revision %, not %', m.revision, p_revision USING ERRCODE = 'DR003';
+  END IF;
+END $$;
+
+-- Keys in the flat form of batches.keys -> drover.claim1..n.
+CREATE FUNCTION drover.set_claim(p_keys text[], p_columns integer) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  FOR c IN 1..p_columns LOOP
+    PERFORM set_config('drover.claim' || c, coalesce((
+      SELECT array_agg(v ORDER BY o) FROM unnest(p_keys) WITH ORDINALITY AS u(v, o) WHERE (o - 1) % p_columns = c - 1)::text, '{}'), true);
+  END LOOP;
+END $$;
+
+-- Claim a batch for this transaction. Waits for a predecessor whose commit is still on its way.
+CREATE FUNCTION drover.claim_batch(p_migration integer, p_number bigint, p_revision integer, p_listed boolean, p_marked boolean)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  b record;
+BEGIN
+  PERFORM drover.enter(p_migration, p_revision, false);
+  SELECT first_key, last_key, keys, state, starts INTO b
+    FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
+  IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
+    RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
+  END IF;
+  IF b.state <> 'queued' THEN
+    RAISE EXCEPTION 'the batch is %', b.state USING ERRCODE = 'DR001';
+  END IF;
+  IF b.starts > 0 AND NOT p_marked THEN
+    RAISE EXCEPTION 'the batch was taken over before' USING ERRCODE = 'DR006';
+  END IF;
+  PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
+          set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
+  IF p_listed THEN
+    PERFORM drover.set_claim(b.keys, cardinality(b.first_key));
+  END IF;
+END $$;
+
+-- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key.
+CREATE FUNCTION drover.claim_rows(p_migration integer, p_revision integer, p_windows text, p_claims text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM drover.enter(p_migration, p_revision, false);
+  PERFORM set_config('drover.windows', p_windows, true),
+          set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
+  FOR c IN 1..cardinality(p_claims) LOOP
+    PERFORM set_config('drover.claim' || c, p_claims[c], true);
+  END LOOP;
+END $$;
+
+-- Claim dead letters that were queued for a replay, or rows that wait for their next attempt. Those in any other state are left
+-- out; DR001 if that leaves none.
+CREATE FUNCTION drover.claim_failed(p_migration integer, p_revision integer, p_ids bigint[], p_marked boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  f record;
+BEGIN
+  PERFORM drover.enter(p_migration, p_revision, true);
+  SELECT array_agg(id) AS ids, array_agg(key ORDER BY id) AS keys, max(cardinality(key)) AS columns, max(starts) AS starts INTO f
+    FROM (SELECT id, key, starts FROM drover.failed_jobs
+           WHERE migration_id = p_migration AND id = ANY (p_ids) AND state IN ('queued', 'retrying')
+           ORDER BY id FOR NO KEY UPDATE) AS claimed;
+  IF f.ids IS NULL THEN
+    RAISE EXCEPTION 'nothing of it is queued' USING ERRCODE = 'DR001';
+  END IF;
+  IF f.starts > 0 AND NOT p_marked THEN
+    RAISE EXCEPTION 'the job was taken over before' USING ERRCODE = 'DR006';
+  END IF;
+  PERFORM set_config('drover.failed', f.ids::text, true),
+          set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
+  PERFORM drover.set_claim(ARRAY(SELECT unnest(f.keys)), f.columns);
+END $$;
+
+-- Refuse a transform that left its rows pending; the counts of the rest go to the lane's own row.
+CREATE FUNCTION drover.count_rows(p_migration integer, p_lane text, p_jobs integer, p_skipped bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  changed bigint := current_setting('drover.changed')::bigint;
+BEGIN
+  IF current_setting('drover.left') <> '' THEN
+    RAISE EXCEPTION 'does not converge: the row % is still pending after it was changed', current_setting('drover.left')
+      USING ERRCODE = 'DR005';
+  END IF;
+  INSERT INTO drover.lane_counts AS c (migration_id, lane, rows_changed, rows_skipped, jobs)
+       VALUES (p_migration, p_lane, changed, greatest(p_skipped, 0), p_jobs)
+  ON CONFLICT (migration_id, lane) DO UPDATE
+          SET rows_changed = c.rows_changed + excluded.rows_changed, rows_skipped = c.rows_skipped + excluded.rows_skipped,
+              jobs = c.jobs + excluded.jobs, updated_at = now();
+  RETURN changed;
+END $$;
+
+-- Finish a claimed batch. Returns the rows changed.
+CREATE FUNCTION drover.finish_batch(p_migration integer, p_number bigint, p_worker text, p_lane text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_changed bigint := current_setting('drover.changed')::bigint;
+  v_skipped bigint;
+BEGIN
+  UPDATE drover.batches
+     SET state = 'done', rows_changed = v_changed, rows_skipped = greatest(rows - v_changed, 0), worker = p_worker,
+         started_at = transaction_timestamp(), completed_at = clock_timestamp(), conflict_since = NULL
+   WHERE migration_id = p_migration AND number = p_number
+  RETURNING rows_skipped INTO v_skipped;
+  RETURN drover.count_rows(p_migration, p_lane, 1, v_skipped);
+END $$;
+
+-- Finish claimed row jobs or dead letters. Returns the rows changed.
+CREATE FUNCTION drover.finish_rows(p_migration integer, p_lane text, p_jobs integer) RETURNS bigint
+LANGUAGE sql AS $$
+  SELECT drover.count_rows(p_migration, p_lane, p_jobs, p_jobs - pg_catalog.current_setting('drover.changed')::bigint)
+$$;
+
+-- Note a failure of a batch that will be tried again. What the policy needs to know comes back.
+CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text,
+                                  OUT state text, OUT rows integer, OUT retry_count integer, OUT losses integer, OUT conflict_s double precision)
+LANGUAGE sql AS $$
+  UPDATE drover.batches AS b
+     SET retry_count = b.retry_count + (p_kind IN ('conflict', 'retry', 'timeout'))::integer,
+         losses = b.losses + (p_kind = 'loss')::integer,
+         conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
+         failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
+   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
+  RETURNING b.state, b.rows, b.retry_count, b.losses, coalesce(extract(epoch FROM now() - b.conflict_since), 0)
+$$;
+
+-- Mark the start of a batch that was taken over, in a transaction of its own. Returns its starts so far, NULL if it is not queued.
+CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text) RETURNS integer
+LANGUAGE sql AS $$
+  UPDATE drover.batches SET starts = starts + 1, worker = p_worker, started_at = now()
+   WHERE migration_id = p_migration AND number = p_number AND state = 'queued' RETURNING starts
+$$;
+
+CREATE FUNCTION drover.mark_failed_start(p_migration integer, p_ids bigint[]) RETURNS integer
+LANGUAGE sql AS $$
+  WITH marked AS (
+    UPDATE drover.failed_jobs SET starts = starts + 1
+     WHERE migration_id = p_migration AND id = ANY (p_ids) AND state IN ('queued', 'retrying') RETURNING starts)
+  SELECT max(starts) FROM marked
+$$;
+
+-- Close a claimed batch whose children were inserted in this transaction. Without children nothing of it was left: it is done.
+CREATE FUNCTION drover.finish_split(p_migration integer, p_number bigint, p_worker text, p_error text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_state text;
+BEGIN
+  UPDATE drover.batches AS b
+     SET state = CASE WHEN EXISTS (SELECT FROM drover.batches c
+                                    WHERE c.migration_id = p_migration AND c.root = coalesce(b.root, b.number) AND c.parent = b.number)
+                      THEN 'split' ELSE 'done' END,
+         worker = p_worker, completed_at = clock_timestamp(), failed_at = now(), last_error = left(p_error, 2000)
+   WHERE b.migration_id = p_migration AND b.number = p_number
+  RETURNING b.state INTO v_state;
+  UPDATE drover.batches SET rows_skipped = rows
+   WHERE migration_id = p_migration AND number = p_number AND v_state = 'done';
+  RETURN v_state;
+END $$;
+
+-- The kind of an error, for grouping: the code, and the constraint or the message without its values.
+CREATE FUNCTION drover.error_fingerprint(p_sqlstate text, p_constraint text, p_message text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(p_sqlstate, '?') || ' ' || coalesce(nullif(p_constraint, ''), left(regexp_replace(coalesce(p_message, ''),
+         '"[^"]*"|''[^'']*''|[0-9]+', '?', 'g'), 200))
+$$;
+
+-- Write a dead letter (or a row that waits for its next attempt) for the row in drover.row, {"key": [...], "row": ...}, which the
+-- plan's row_image has locked. Returns its id; NULL if the row is gone or no longer pending, or its fate was settled by another.
+CREATE FUNCTION drover.put_failed(p_migration integer, p_batch bigint, p_state text, p_due_ms bigint, p_worker text, p_error jsonb)
+RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_image jsonb := nullif(current_setting('drover.row'), '')::jsonb;
+  v_key   text[];
+  v_root  bigint;
+  v_id    bigint;
+BEGIN
+  IF v_image IS NULL THEN
+    RETURN NULL;
+  END IF;
+  v_key := ARRAY(SELECT jsonb_array_elements_text(v_image -> 'key'));
+  SELECT coalesce(root, number) INTO v_root FROM drover.batches WHERE migration_id = p_migration AND number = p_batch;
+  INSERT INTO drover.failed_jobs AS f (migration_id, batch, root, key, key_hash, state, sqlstate, message, detail, hint, context,
+                                       constraint_name, statement, "row", fingerprint, worker, due_at, conflict_since)
+  SELECT p_migration, p_batch, coalesce(v_root, p_batch), v_key, drover.key_hash(v_key), p_state, e.sqlstate, e.message, e.detail, e.hint,
+         e.context, e.constraint_name, e.statement, v_image ->> 'row',
+         drover.error_fingerprint(e.sqlstate, e.constraint_name, e.message), p_worker,
+         now() + p_due_ms * interval '1 ms', CASE WHEN p_state = 'retrying' THEN now() END
+    FROM jsonb_to_record(p_error) AS e(sqlstate text, message text, detail text, hint text, context text, constraint_name text, statement text)
+  ON CONFLICT (migration_id, key_hash) DO UPDATE
+     SET state = excluded.state, batch = excluded.batch, root = excluded.root, attempts = f.attempts + 1,
+         sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail, hint = excluded.hint,
+         context = excluded.context, constraint_name = excluded.constraint_name, statement = excluded.statement,
+         "row" = excluded."row", fingerprint = excluded.fingerprint, worker = excluded.worker, due_at = excluded.due_at,
+         last_failed_at = now(), history = drover.history_add(f, 'failed again')
+   WHERE f.state IN ('done', 'gone', 'not pending')
+  RETURNING f.id INTO v_id;
+  RETURN v_id;
+END $$;
+
+CREATE FUNCTION drover.history_add(f drover.failed_jobs, p_event text) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN jsonb_array_length(f.history) >= 50 THEN f.history - 0 ELSE f.history END
+      || jsonb_build_array(jsonb_build_object('at', now(), 'event', p_event, 'state', f.state, 'attempts', f.attempts,
+                                              'sqlstate', f.sqlstate, 'message', left(f.message, 500), 'worker', f.worker))
+$$;
+
+-- Finish a claimed batch of one row as a dead letter. Returns the dead letter's id, NULL if there was nothing to bury.
+CREATE FUNCTION drover.bury_batch(p_migration integer, p_number bigint, p_worker text, p_error jsonb) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_id bigint := drover.put_failed(p_migration, p_number, 'dead', NULL, p_worker, p_error);
+BEGIN
+  UPDATE drover.batches
+     SET state = 'done', rows_failed = (v_id IS NOT NULL)::integer, rows_skipped = (v_id IS NULL)::integer * rows, worker = p_worker,
+         completed_at = clock_timestamp(), failed_at = now(), last_error = left(p_error ->> 'message', 2000)
+   WHERE migration_id = p_migration AND number = p_number;
+  RETURN v_id;
+END $$;
+
+-- A claimed replay or retry failed: it waits for its next attempt (p_due_ms), or is dead again.
+CREATE FUNCTION drover.fail_again(p_migration integer, p_id bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb,
+                                  OUT attempts integer, OUT losses integer, OUT conflict_s double precision)
+LANGUAGE sql AS $$
+  UPDATE drover.failed_jobs AS f
+     SET state = CASE WHEN p_due_ms IS NULL THEN 'dead' ELSE 'retrying' END,
+         attempts = f.attempts + (p_kind <> 'loss')::integer, losses = f.losses + (p_kind = 'loss')::integer,
+         due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
+         conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,
+         sqlstate = e.sqlstate, message = e.message, detail = e.detail, hint = e.hint, context = e.context,
+         constraint_name = e.constraint_name, statement = e.statement,
+         fingerprint = drover.error_fingerprint(e.sqlstate, e.constraint_name, e.message),
+         history = CASE WHEN p_due_ms IS NULL THEN drover.history_add(f, 'failed') ELSE f.history END
+    FROM jsonb_to_record(p_error) AS e(sqlstate text, message text, detail text, hint text, context text, constraint_name text, statement text)
+   WHERE f.migration_id = p_migration AND f.id = p_id AND f.state IN ('queued', 'retrying')
+  RETURNING f.attempts, f.losses, coalesce(extract(epoch FROM now() - f.conflict_since), 0)
+$$;
+
+-- Change a migration's state, with an event. Returns false if it was not in one of the states given.
+CREATE FUNCTION drover.set_state(p_migration integer, p_from text[], p_to text, p_actor text, p_reason text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_name text;
+BEGIN
+  UPDATE drover.migrations
+     SET state = p_to, state_reason = p_reason, state_by = p_actor, state_at = now(),
+         completed_at = CASE WHEN p_to IN ('complete', 'limited') THEN now() END,
+         breaker_from = CASE WHEN p_to = 'running' THEN (SELECT coalesce(sum(rows_changed + rows_skipped), 0) FROM drover.lane_counts
+                                                          WHERE migration_id = p_migration) ELSE breaker_from END,
+         breaker_dead = CASE WHEN p_to = 'running' THEN 0 ELSE breaker_dead END
+   WHERE id = p_migration AND state = ANY (p_from)
+  RETURNING name INTO v_name;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO drover.events (migration_id, migration, actor, action, detail)
+  VALUES (p_migration, v_name, p_actor,
+          CASE p_to WHEN 'running' THEN 'resume' WHEN 'paused' THEN 'pause' WHEN 'cancelled' THEN 'cancel' ELSE p_to END, p_reason);
+  RETURN true;
+END $$;
+
+-- Count dead letters against the circuit breaker, in a transaction after the one that buried them. Pauses the migration and says why
+-- when p_percent of the last p_window finished rows (and at least 50) were dead-lettered, or when 20 rows of one batch failed alike
+-- and none of it succeeded. Returns the reason, NULL while all is well.
+CREATE FUNCTION drover.breaker(p_migration integer, p_root bigint, p_dead integer, p_percent integer, p_window integer, p_actor text)
+RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  m        record;
+  finished bigint;
+  alike    record;
+  reason   text;
+BEGIN
+  SELECT coalesce(sum(rows_changed + rows_skipped), 0) INTO finished FROM drover.lane_counts WHERE migration_id = p_migration;
+  UPDATE drover.migrations
+     SET breaker_from = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN finished ELSE breaker_from END,
+         breaker_dead = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN 0 ELSE breaker_dead END + p_dead
+   WHERE id = p_migration AND state = 'running'
+  RETURNING breaker_dead, rows_found, scan_done_at INTO m;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  SELECT f.fingerprint, count(*) AS n, min(f.message) AS message INTO alike
+    FROM drover.failed_jobs f WHERE f.migration_id = p_migration AND f.root = p_root AND f.state = 'dead'
+   GROUP BY 1 ORDER BY 2 DESC LIMIT 1;
+  IF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window ELSE least(p_window, m.rows_found) END) THEN
+    reason := format('circuit breaker: %s of the last %s finished rows at most were dead-lettered, last with: %s',
+                     m.breaker_dead, p_window, alike.message);
+  ELSIF alike.n >= 20 AND NOT EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.root = p_root AND b.rows_changed > 0) THEN
+    reason := format('circuit breaker: %s rows of batch %s failed alike and none succeeded: %s', alike.n, p_root, alike.message);
+  ELSE
+    RETURN NULL;
+  END IF;
+  PERFORM drover.set_state(p_migration, ARRAY['running'], 'paused', p_actor, reason);
+  RETURN reason;
+END $$;
+
+-- Settings in force for a migration: for it, else from its file, else for all. The programs know the defaults.
+CREATE FUNCTION drover.settings_of(p_migration integer) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce((SELECT jsonb_object_agg(key, value) FROM drover.worker_config WHERE migration_id = 0), '{}')
+      || coalesce((SELECT options FROM drover.migrations WHERE id = p_migration), '{}')
+      || coalesce((SELECT jsonb_object_agg(key, value) FROM drover.worker_config WHERE migration_id = p_migration), '{}')
+$$;
