@@ -1,0 +1,1 @@
+"""What the integration tests stand on: private servers, Drover's own programs, patience."""
