@@ -1,0 +1,4 @@
+-- Split "Jane Doe <jane@example.org>" into a name and an address.
+-- drover: table   packages
+-- drover: set     maintainer_name    = trim(split_part(maintainer, '<', 1))
+-- drover: set     maintainer_address = rtrim(split_part(maintainer, '<', 2), '>')
