@@ -3,23 +3,14 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-function(drover_dependency name)
-	foreach(module IN LISTS ARGN)
-		pkg_check_modules(${name} QUIET IMPORTED_TARGET ${module})
-		if(${name}_FOUND)
-			message(STATUS "${name}: ${module} ${${name}_VERSION}")
-			add_library(dep::${name} ALIAS PkgConfig::${name})
-			return()
-		endif()
-	endforeach()
-	message(FATAL_ERROR "${name} is missing (looked for pkg-config files: ${ARGN}). ./dev build installs what is needed.")
-endfunction()
-
-drover_dependency(libuv libuv)
-drover_dependency(libpq libpq)
-drover_dependency(hiredis hiredis)
-drover_dependency(jansson jansson)
-drover_dependency(msgpack msgpack-c msgpack)
+foreach(name libuv libpq hiredis jansson)
+	pkg_check_modules(${name} QUIET IMPORTED_TARGET ${name})
+	if(NOT ${name}_FOUND)
+		message(FATAL_ERROR "${name} is missing: ./dev build installs what is needed")
+	endif()
+	message(STATUS "${name}: ${${name}_VERSION}")
+	add_library(dep::${name} ALIAS PkgConfig::${name})
+endforeach()
 
 # hiredis got TLS in 1.0; without it `rediss://` is refused at run time.
 pkg_check_modules(hiredis_ssl QUIET IMPORTED_TARGET hiredis_ssl)
@@ -31,9 +22,15 @@ if(hiredis_ssl_FOUND)
 	target_compile_definitions(dep_hiredis_ssl INTERFACE DROVER_HAVE_HIREDIS_SSL=1)
 endif()
 
-# libpg_query comes without a pkg-config file.
-find_path(PG_QUERY_INCLUDE pg_query.h REQUIRED)
-find_library(PG_QUERY_LIBRARY pg_query REQUIRED)
-add_library(dep::pg_query UNKNOWN IMPORTED)
-set_target_properties(dep::pg_query PROPERTIES
-	IMPORTED_LOCATION ${PG_QUERY_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${PG_QUERY_INCLUDE})
+# libpg_query comes without a pkg-config file, msgpack-c with one that is broken in Debian 13.
+function(drover_plain_dependency name header)
+	find_path(${name}_INCLUDE ${header} REQUIRED)
+	find_library(${name}_LIBRARY NAMES ${ARGN} REQUIRED)
+	add_library(dep::${name} UNKNOWN IMPORTED)
+	set_target_properties(dep::${name} PROPERTIES IMPORTED_LOCATION ${${name}_LIBRARY}
+		INTERFACE_INCLUDE_DIRECTORIES ${${name}_INCLUDE} IMPORTED_GLOBAL ON)
+	message(STATUS "${name}: ${${name}_LIBRARY}")
+endfunction()
+
+drover_plain_dependency(pg_query pg_query.h pg_query)
+drover_plain_dependency(msgpack msgpack.h msgpack-c msgpackc)
