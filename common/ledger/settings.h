@@ -22,10 +22,10 @@
 #define SETTINGS_BACKOFF_MAX 16 /* waits in a backoff list */
 
 enum setting_type {
-	SETTING_BOOL,
-	SETTING_U64,
-	SETTING_DURATIONS, /* "1,5,30" or "500ms,5s": each within min..max ms */
-	SETTING_BREAKER,   /* "20%/1000" or "off" */
+	SETTING_IS_BOOL,
+	SETTING_IS_U64,
+	SETTING_IS_DURATIONS, /* "1,5,30" or "500ms,5s": each within min..max ms */
+	SETTING_IS_BREAKER,   /* "20%/1000" or "off" */
 };
 
 enum setting_id {
