@@ -111,7 +111,7 @@ struct cli_program {
 	const char *version;
 	const char *summary;
 	const char *help;
-	const char *args;                   /* programs without commands: as in cli_command */
+	const char *args;                   /* programs without commands: what the help calls their arguments; NULL: they take none */
 	const struct cli_command *commands; /* NULL: options alone, and `run` below */
 	const struct cli_option *options;   /* for every command; --help and --version are there by themselves */
 	const struct cli_text *env;         /* variables that are not an option's: PGPASSFILE, NO_COLOR ... */
@@ -163,7 +163,6 @@ struct cli_call {
 	struct cli_value *values;
 	size_t nvalues;
 	struct strvec words;
-	bool help, version;
 };
 
 /**
@@ -194,7 +193,7 @@ bool cli_has(const struct cli_call *call, const char *name); /* does this comman
 
 /**
  * Everything from argv to the exit status: parses, answers `--help`, `--version`, `help [COMMAND]`, `completion bash` (programs
- * without commands: `--completion bash`) and the hidden `__complete KIND [PREFIX]` itself, runs the command, prints an
+ * without commands: `--completion bash`) and the hidden `__complete KIND [PREFIX]` and `__markdown` (`--markdown`) itself, runs the command, prints an
  * error as one line on stderr ("drover: ..."; with --json as {"error": {...}}).
  */
 int cli_main(const struct cli_program *program, int argc, char **argv, void *ctx);

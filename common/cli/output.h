@@ -60,6 +60,13 @@ struct out_column {
 #define OUT_COLUMNS_MAX 32
 #define OUT_PAGE_ROWS 200
 
+/* A text of the page that is being laid out. Private. */
+struct out_cell {
+	size_t offset;  /* into `page` */
+	unsigned width; /* terminal columns */
+	enum out_style style;
+};
+
 struct out {
 	FILE *file; /* borrowed */
 	enum out_format format;
@@ -67,18 +74,17 @@ struct out {
 	unsigned width; /* columns of the terminal; 0: none, nothing is clipped */
 	/* private: the result being written */
 	const struct out_column *columns;
-	unsigned ncolumns, cell;
-	bool kv, header_done;
+	unsigned ncolumns;
+	unsigned cell; /* the next one of the row */
+	bool kv;
+	bool header_done;
 	uint64_t rows;
-	struct buf line; /* JSON of the row at hand */
-	struct buf page; /* texts of the page, each with its NUL */
-	struct out_page_cell {
-		size_t offset;  /* into page; SIZE_MAX: NULL */
-		unsigned width; /* terminal columns */
-		enum out_style style;
-	} * cells; /* OUT_PAGE_ROWS x ncolumns, made at the first row */
+	struct buf line;        /* JSON of the row */
+	struct buf page;        /* texts of the page, each with its NUL */
+	struct out_cell *cells; /* OUT_PAGE_ROWS x ncolumns */
 	unsigned page_rows;
-	int rc; /* first failure */
+	unsigned widths[OUT_COLUMNS_MAX]; /* of the pages so far: columns do not jump to the left */
+	int rc;                           /* first failure */
 };
 
 /* By hand (tests), or as the call and the terminal want it: stdout, --json, --no-color. */

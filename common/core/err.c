@@ -6,10 +6,11 @@
 
 static const struct {
 	int code;
+	const char *name;
 	const char *text;
 } statuses[] = {
-	{ ST_OK, "done" },
-#define X(name, text) { ST_##name, text },
+	{ ST_OK, "OK", "done" },
+#define X(name, text) { ST_##name, #name, text },
 #include "core/status.def"
 #undef X
 };
@@ -22,6 +23,14 @@ const char *status_text(int code)
 		if (statuses[i].code == code)
 			return statuses[i].text;
 	return "unknown error";
+}
+
+const char *status_name(int code)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++)
+		if (statuses[i].code == code)
+			return statuses[i].name;
+	return "UNKNOWN";
 }
 
 /* Mark a cut text with dots, without leaving half a UTF-8 character before them. */

@@ -34,6 +34,8 @@ struct err {
 
 /* "ST_TIMEOUT" -> "timed out". Never NULL. */
 const char *status_text(int code);
+/* ST_TIMEOUT -> "TIMEOUT", for logs and JSON. Never NULL. */
+const char *status_name(int code);
 
 /**
  * Set the cause. @e may be NULL. Returns @code, so that `return err_set(...)` works.
