@@ -8,6 +8,7 @@
  * current directory. The options are a subset of libFuzzer's.
  */
 #include <dirent.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +16,16 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 #include "core/util.h"
 
 #define INPUT_MAX_BYTES 16384
 #define SEEDS_MAX 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-void __asan_on_error(void);
 
 struct seed {
 	uint8_t *data;
@@ -36,7 +40,7 @@ struct driver {
 	size_t input_size;
 };
 
-/* One per process: the sanitizer's hook gets no argument. */
+/* One per process: a signal handler gets no argument. */
 static struct driver driver = { .random = 0x9e3779b97f4a7c15u };
 
 static size_t pick(size_t n)
@@ -47,8 +51,8 @@ static size_t pick(size_t n)
 	return n == 0 ? 0 : (size_t)(driver.random % n);
 }
 
-/* Called by the sanitizer before it ends the process. */
-void __asan_on_error(void)
+/* On the way out after a sanitizer's report or a failed assertion. */
+static void save_input(void)
 {
 	FILE *f = fopen("crash-input", "wb");
 
@@ -57,6 +61,13 @@ void __asan_on_error(void)
 	fwrite(driver.input, 1, driver.input_size, f);
 	fclose(f);
 	fprintf(stderr, "the input is in ./crash-input (%zu bytes)\n", driver.input_size);
+}
+
+static void on_abort(int number)
+{
+	save_input();
+	signal(number, SIG_DFL);
+	raise(number);
 }
 
 /* A copy of the exact size on the heap, so that ASan sees a read past its end. */
@@ -167,6 +178,10 @@ int main(int argc, char **argv)
 		else if (argv[i][0] != '-')
 			add_path(argv[i]);
 	}
+	signal(SIGABRT, on_abort);
+#ifdef __SANITIZE_ADDRESS__
+	__sanitizer_set_death_callback(save_input);
+#endif
 	run_one(scratch, 0);
 	for (size_t i = 0; i < driver.nr_seeds; i++)
 		run_one(driver.seeds[i].data, driver.seeds[i].size);
