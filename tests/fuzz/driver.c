@@ -16,16 +16,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/common_interface_defs.h>
-#endif
-
 #include "core/util.h"
 
 #define INPUT_MAX_BYTES 16384
 #define SEEDS_MAX 4096
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char *__asan_default_options(void);
+const char *__ubsan_default_options(void);
 
 struct seed {
 	uint8_t *data;
@@ -51,21 +49,26 @@ static size_t pick(size_t n)
 	return n == 0 ? 0 : (size_t)(driver.random % n);
 }
 
-/* On the way out after a sanitizer's report or a failed assertion. */
-static void save_input(void)
+/* The sanitizers ask these; an abort is what both can end in, and what we can hear. */
+const char *__asan_default_options(void)
+{
+	return "abort_on_error=1";
+}
+
+const char *__ubsan_default_options(void)
+{
+	return "abort_on_error=1:print_stacktrace=1";
+}
+
+static void save_input(int number)
 {
 	FILE *f = fopen("crash-input", "wb");
 
-	if (f == NULL)
-		return;
-	fwrite(driver.input, 1, driver.input_size, f);
-	fclose(f);
-	fprintf(stderr, "the input is in ./crash-input (%zu bytes)\n", driver.input_size);
-}
-
-static void on_abort(int number)
-{
-	save_input();
+	if (f != NULL) {
+		fwrite(driver.input, 1, driver.input_size, f);
+		fclose(f);
+		fprintf(stderr, "the input is in ./crash-input (%zu bytes)\n", driver.input_size);
+	}
 	signal(number, SIG_DFL);
 	raise(number);
 }
@@ -178,10 +181,7 @@ int main(int argc, char **argv)
 		else if (argv[i][0] != '-')
 			add_path(argv[i]);
 	}
-	signal(SIGABRT, on_abort);
-#ifdef __SANITIZE_ADDRESS__
-	__sanitizer_set_death_callback(save_input);
-#endif
+	signal(SIGABRT, save_input);
 	run_one(scratch, 0);
 	for (size_t i = 0; i < driver.nr_seeds; i++)
 		run_one(driver.seeds[i].data, driver.seeds[i].size);
