@@ -1,0 +1,45 @@
+/*
+ * push.h - puts jobs into a migration's stream, many in one round trip. Blocking.
+ *
+ * Jobs are appended to a buffer of at most PUSH_CHUNK_BYTES that is sent whenever it is full, and by push_flush(); so memory does not
+ * grow with what is pushed. The ledger was committed before: a push that fails half-way is made whole by the audit, never by the caller.
+ */
+#ifndef DROVER_QUEUE_PUSH_H
+#define DROVER_QUEUE_PUSH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/util.h"
+#include "queue/queue.h"
+
+#define PUSH_CHUNK_JOBS 500
+#define PUSH_CHUNK_BYTES (256 * 1024)
+
+struct push {
+	struct queue *queue; /* borrowed */
+	unsigned waiting;    /* commands appended whose replies were not taken */
+	size_t bytes;        /* their payloads */
+	uint64_t pushed;     /* jobs, since push_init() */
+};
+
+void push_init(struct push *p, struct queue *queue);
+
+/* A batch of the ledger; @listed: its keys stand there. */
+MUST_CHECK int push_batch(struct push *p, int64_t number, bool listed, struct err *err);
+
+/* One row of window @number: its key, text per column. ST_LIMIT if it is longer than a payload may be. */
+MUST_CHECK int push_row(struct push *p, int64_t number, const char *const *key, size_t ncolumns, struct err *err);
+
+/* A dead letter to replay (drover retry), or a row's next attempt. @delay_ms 0: now; else into the delayed set, by Redis's clock. */
+MUST_CHECK int push_failed(struct push *p, int64_t id, uint64_t delay_ms, struct err *err);
+
+/* Send what waits and take the answers. To be called at the end. */
+MUST_CHECK int push_flush(struct push *p, struct err *err);
+
+/* push_flush(), then the marker: everything up to @push_seq was pushed. It never goes back. */
+MUST_CHECK int push_mark(struct push *p, int64_t push_seq, struct err *err);
+
+#endif
