@@ -151,13 +151,15 @@ class Drover:
     def run(self, *args, rc=0, env=None, input=None, timeout_s=2 * PATIENCE_S, program="drover"):
         """Run the console to its end; a Result. It must end with status rc (None: any)."""
         argv = [self.bindir / program, *map(str, args)]
-        given = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
+        process = spawn(argv, env=self._env(env), cwd=self.dir, text=True, errors="replace", stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
         try:
-            done = subprocess.run(argv, env=self._env(env), capture_output=True, text=True, errors="replace", cwd=self.dir,
-                                  timeout=timeout_s, **given)
-        except subprocess.TimeoutExpired as e:
-            raise AssertionError(f"still runs after {timeout_s} s: {argv}\nstdout: {e.stdout}\nstderr: {e.stderr}") from None
-        result = Result(argv, done.returncode, done.stdout, done.stderr)
+            out, err = process.communicate(input, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+            out, err = process.communicate()
+            raise AssertionError(f"still ran after {timeout_s} s: {Result(argv, None, out, err)!r}") from None
+        result = Result(argv, process.returncode, out, err)
         self._check_output(result.argv, result.err)
         assert rc is None or result.rc == rc, f"wanted exit status {rc}: {result!r}\n{self._sanitizer_reports()}"
         return result
