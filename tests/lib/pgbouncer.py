@@ -45,7 +45,7 @@ class PgBouncer:
 
     def start(self):
         with open(self.log_path, "ab") as log:
-            self.process = spawn(["pgbouncer", self.config], as_server_user=True, stdout=log, stderr=log, cwd="/")
+            self.process = spawn(["/usr/sbin/pgbouncer", self.config], as_server_user=True, stdout=log, stderr=log, cwd="/")
         wait_for(self._answers, lambda: f"PgBouncer answers; its log ends: {self.log()[-1500:]}")
 
     def _answers(self):
