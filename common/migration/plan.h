@@ -1,0 +1,65 @@
+/*
+ * plan.h - the SQL that a migration becomes.
+ *
+ * plan_make() fills the templates of sql/plan/ and returns the JSON that is kept in drover.migrations.plan. It is pure: what it
+ * needs to know about the table was read from the server by the registration, which also has the server check the result.
+ */
+#ifndef DROVER_MIGRATION_PLAN_H
+#define DROVER_MIGRATION_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "core/buf.h"
+#include "core/err.h"
+#include "core/util.h"
+#include "migration/file.h"
+#include "migration/problems.h"
+
+#define PLAN_VERSION 1
+
+/* A column of the table, as the server describes it. All strings are borrowed. */
+struct plan_column {
+	const char *name;      /* unquoted */
+	const char *type;      /* base type (not the domain), schema-qualified, without modifier: ready to stand after "::" */
+	const char *collation; /* qualified and quoted; NULL: the default, or none */
+	bool not_null;
+	bool integer;  /* smallint, integer or bigint */
+	bool datetime; /* its text depends on DateStyle: date, timestamp, timestamptz */
+	bool varlena;  /* may be large */
+	bool locking;  /* of a unique index that foreign keys may use: changing it needs FOR UPDATE */
+};
+
+struct plan_table {
+	const char *schema; /* unquoted */
+	const char *name;   /* unquoted */
+	const struct plan_column *columns;
+	size_t nr_columns;
+	const struct plan_column *keys[MIGRATION_KEYS_MAX]; /* into columns */
+	size_t nr_keys;
+	bool update_triggers;   /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
+	bool deferred_triggers; /* of these, some may be deferred */
+	bool pending_local;     /* the functions and operators that where and pending use look at nothing but their arguments */
+	bool sets_local;        /* the same for the expressions of set */
+	bool handler_text;      /* the handler's parameter is text[], not an array of the key's type */
+};
+
+/* How many rows the functions of a value stand for: what the server has to be asked about. */
+struct plan_names {
+	struct strvec *functions; /* "name" or "schema.name", unquoted */
+	struct strvec *operators;
+};
+
+/**
+ * The plan. @migration_id goes into the statements.
+ * ST_INPUT: the mistakes are in @problems. ST_NOMEM, ST_LIMIT. *@ret is the caller's to json_decref().
+ */
+MUST_CHECK int plan_make(const struct migration_file *f, const struct plan_table *t, enum migration_mode mode, int migration_id,
+			 json_t **ret, struct problems *problems, struct err *err);
+
+/* "name" -> "\"name\"", inner quotes doubled: the one place where identifiers are quoted. */
+int plan_add_identifier(struct buf *out, const char *name);
+
+#endif
