@@ -332,3 +332,22 @@ LANGUAGE sql STABLE AS $$
       || coalesce((SELECT options FROM drover.migrations WHERE id = p_migration), '{}')
       || coalesce((SELECT jsonb_object_agg(key, value) FROM drover.worker_config WHERE migration_id = p_migration), '{}')
 $$;
+
+-- Does a dead letter fit the console's filters? NULL (0 for the migration) does not restrict. p_error: an SQLSTATE or its class, a constraint,
+-- a kind (fingerprint), or a part of the message. p_since and p_before: a time, or how long ago ('2 h'). One expression, so that
+-- it is inlined and indexes serve it.
+CREATE FUNCTION drover.failed_matches(f drover.failed_jobs, p_migration integer, p_states text[], p_error text, p_since text, p_before text,
+                                      p_ids int8multirange) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT (p_migration = 0 OR f.migration_id = p_migration)
+     AND (p_states IS NULL OR f.state = ANY (p_states))
+     AND (p_error IS NULL
+          OR CASE WHEN p_error ~ '^[0-9A-Z]{5}$' THEN f.sqlstate = p_error
+                  WHEN p_error ~ '^[0-9A-Z]{2}$' THEN left(f.sqlstate, 2) = p_error
+                  ELSE f.constraint_name = p_error OR f.fingerprint = p_error OR strpos(lower(f.message), lower(p_error)) > 0 END)
+     AND (p_since IS NULL OR f.last_failed_at >= CASE WHEN p_since ~ '^[0-9.]+ *[a-z]*$' THEN now() - p_since::interval
+                                                      ELSE p_since::timestamptz END)
+     AND (p_before IS NULL OR f.last_failed_at < CASE WHEN p_before ~ '^[0-9.]+ *[a-z]*$' THEN now() - p_before::interval
+                                                      ELSE p_before::timestamptz END)
+     AND (p_ids IS NULL OR f.id <@ p_ids)
+$$;

@@ -1,0 +1,37 @@
+-- status: where a migration stands, from the ledger alone. Params: $1 migration id (0: all). One row per migration, oldest first.
+-- rows_finished: changed, skipped, or given up (dead, ignored). share: of the work, 0 to 1, by the part of the table scanned and the part
+-- of what was found there that is finished; NULL while the scan has not begun.
+SELECT s.*,
+       CASE WHEN s.state IN ('complete', 'limited') THEN 1
+            WHEN s.scan_done_at IS NULL AND s.rows_scanned = 0 THEN NULL
+            ELSE CASE WHEN s.scan_done_at IS NOT NULL THEN 1
+                      ELSE s.rows_scanned / greatest(s.estimated_rows, s.rows_scanned * 1.02, 1) END
+               * CASE WHEN s.rows_found = 0 THEN 1 ELSE s.rows_finished::numeric / s.rows_found END
+       END::double precision AS share,
+       CASE WHEN s.scan_done_at IS NOT NULL OR s.rows_scanned = 0 THEN s.rows_found
+            ELSE s.rows_found * greatest(s.estimated_rows::numeric, s.rows_scanned) / s.rows_scanned END::bigint AS rows_expected
+  FROM (
+    SELECT m.id, m.name, m.revision, m.mode, m.ledger_only, m.state, m.state_reason, m.state_by, m.state_at, m.table_name,
+           m.batch_size, m.estimated_rows, m.row_limit, m.created_at, m.created_by, m.completed_at,
+           m.scan_done_at, m.rows_scanned, m.rows_found, m.sweep, m.sweep_found, m.sweep_last, m.sweep_stuck,
+           m.producer, coalesce(m.producer_until > now(), false) AS producing,
+           m.auditor, coalesce(m.auditor_until > now(), false) AS auditing,
+           coalesce(m.sweep_xid >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
+           c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
+           f.dead, f.waiting, f.ignored, f.settled, b.incomplete,
+           least(c.rows_changed + c.rows_skipped + f.dead + f.ignored, m.rows_found) AS rows_finished
+      FROM drover.migrations AS m
+      CROSS JOIN LATERAL (
+        SELECT coalesce(sum(rows_changed), 0)::bigint AS rows_changed, coalesce(sum(rows_skipped), 0)::bigint AS rows_skipped,
+               coalesce(sum(jobs), 0)::bigint AS jobs_done, max(updated_at) AS last_commit_at
+          FROM drover.lane_counts WHERE migration_id = m.id) AS c
+      CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state IN ('retrying', 'queued')) AS waiting,
+               count(*) FILTER (WHERE state = 'ignored') AS ignored,
+               count(*) FILTER (WHERE state IN ('done', 'gone', 'not pending')) AS settled
+          FROM drover.failed_jobs WHERE migration_id = m.id) AS f
+      CROSS JOIN LATERAL (
+        SELECT count(*) AS incomplete FROM drover.batches
+         WHERE migration_id = m.id AND number >= m.audit_floor AND state IN ('queued', 'open')) AS b
+     WHERE $1::integer = 0 OR m.id = $1::integer) AS s
+ ORDER BY s.id
