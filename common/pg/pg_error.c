@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "pg/pg_status.h"
 
 /* One line for a person: line ends and runs of blanks become one blank. */
 static void add_line(struct buf *out, const char *text)
@@ -121,17 +122,7 @@ int pg_error_of_connection(const PGconn *conn, struct err *err)
 
 bool pg_error_is_outage(const struct err *err)
 {
-	/* Class 08, shut down or starting, full, read-only, cut off while idle: nothing is wrong with what was asked. */
-	static const char *const states[] = { "57P01", "57P02", "57P03", "53300", "25006", "25P03", "25P04" };
-
 	if (err->code == ST_DISCONNECTED || err->code == ST_TIMEOUT)
 		return true;
-	if (err->code != ST_SQL)
-		return false;
-	if (strncmp(err->sqlstate, "08", 2) == 0)
-		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(states); i++)
-		if (strcmp(err->sqlstate, states[i]) == 0)
-			return true;
-	return false;
+	return err->code == ST_SQL && pg_classify(err->sqlstate, err->msg) == PG_CLASS_OUTAGE;
 }

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/buf.h"
 #include "core/err.h"
 #include "core/util.h"
 #include "queue/queue.h"
@@ -23,9 +24,11 @@ struct push {
 	unsigned waiting;    /* commands appended whose replies were not taken */
 	size_t bytes;        /* their payloads */
 	uint64_t pushed;     /* jobs, since push_init() */
+	struct buf payload;  /* of the job at hand */
 };
 
 void push_init(struct push *p, struct queue *queue);
+void push_close(struct push *p); /* what waits unsent is dropped with the connection's buffer; fine on a zeroed struct */
 
 /* A batch of the ledger; @listed: its keys stand there. */
 MUST_CHECK int push_batch(struct push *p, int64_t number, bool listed, struct err *err);
@@ -39,7 +42,7 @@ MUST_CHECK int push_failed(struct push *p, int64_t id, uint64_t delay_ms, struct
 /* Send what waits and take the answers. To be called at the end. */
 MUST_CHECK int push_flush(struct push *p, struct err *err);
 
-/* push_flush(), then the marker: everything up to @push_seq was pushed. It never goes back. */
+/* push_flush(), then the marker: everything up to @push_seq was pushed. */
 MUST_CHECK int push_mark(struct push *p, int64_t push_seq, struct err *err);
 
 #endif

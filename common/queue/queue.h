@@ -9,16 +9,13 @@
 
 #include "core/err.h"
 #include "core/util.h"
+#include "job/keys.h"
 
 struct redis_sync;
 
-#define QUEUE_KEY_MAX 96
-
 struct queue {
-	struct redis_sync *redis;    /* borrowed */
-	char stream[QUEUE_KEY_MAX];  /* drover:{<installation>:<migration>}:jobs */
-	char delayed[QUEUE_KEY_MAX]; /* ...:delayed */
-	char marker[QUEUE_KEY_MAX];  /* ...:marker */
+	struct redis_sync *redis; /* borrowed */
+	struct job_keys keys;
 };
 
 void queue_init(struct queue *q, struct redis_sync *redis, const char *installation, int migration_id);
@@ -45,7 +42,7 @@ MUST_CHECK int queue_make_group(struct queue *q, struct err *err);
 /* The marker: *@ret is -1 if there is none. */
 MUST_CHECK int queue_marker(struct queue *q, int64_t *ret, struct err *err);
 
-/* Drop all jobs, delayed ones too, and the marker. The group stays, so that workers that wait notice nothing. *@ret_jobs may be NULL. */
+/* Drop all jobs, delayed and leased ones too, and the marker; the group is made anew, empty. *@ret_jobs (may be NULL): how many there were. */
 MUST_CHECK int queue_clear(struct queue *q, uint64_t *ret_jobs, struct err *err);
 
 /* Drop the keys themselves: for a migration that is over. */

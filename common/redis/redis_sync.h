@@ -34,6 +34,9 @@ struct redis_server {
 	char policy[24]; /* maxmemory-policy */
 	uint64_t maxmemory_bytes;
 	bool valkey;
+	bool cluster; /* redis_mode */
+	bool replica; /* it refuses writes */
+	bool loading; /* its data set, from disk */
 };
 
 /* ------------------------------------------------------------ connecting */
