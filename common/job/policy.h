@@ -30,7 +30,8 @@ enum policy_act {
 	POLICY_PROBE,   /* run the script over no rows, then judge again */
 	POLICY_NOTE,    /* note the failure in the ledger, then judge again */
 	POLICY_WAIT,    /* wait for the server, then the same once more */
-	POLICY_RETRY,   /* later: the delayed set */
+	POLICY_DELAY,   /* the same later, as it is: the delayed set; nothing is counted */
+	POLICY_RETRY,   /* a next attempt later: the delayed set; counted in the ledger */
 	POLICY_SPLIT,
 	POLICY_BURY,    /* a dead letter */
 	POLICY_PAUSE,   /* pause the migration with the reason, give the job back */
