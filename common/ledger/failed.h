@@ -40,7 +40,8 @@ MUST_CHECK int failed_groups(struct pg_sync *c, const struct failed_filter *f, i
 /* Everything about one. ST_NOT_FOUND. Columns: sql/queries/failed_show.sql. */
 MUST_CHECK int failed_show(struct pg_sync *c, int64_t id, PGresult **ret, struct err *err);
 
-MUST_CHECK int failed_count(struct pg_sync *c, const struct failed_filter *f, int64_t *ret, struct err *err);
+/* How many there are up to id @newest. */
+MUST_CHECK int failed_count(struct pg_sync *c, const struct failed_filter *f, int64_t newest, int64_t *ret, struct err *err);
 
 /* The newest id there is, 0 if none: an upper bound, so that a replay does not meet what fails while it runs. */
 MUST_CHECK int failed_newest(struct pg_sync *c, int64_t *ret, struct err *err);

@@ -55,7 +55,10 @@ MUST_CHECK int migrations_restart(struct pg_sync *c, const char *name, const cha
 /* The settings in force (@id 0: those for all). */
 MUST_CHECK int migrations_settings(struct pg_sync *c, int id, struct settings *ret, struct err *err);
 
-/* Set (@value) or unset (NULL) a setting; @id 0: for all. The value has been checked by the caller. With an event. */
+/* Where each setting comes from, see sql/queries/config_all.sql. */
+MUST_CHECK int migrations_settings_origin(struct pg_sync *c, int id, PGresult **ret, struct err *err);
+
+/* Set (@value) or unset (NULL) a setting; @m NULL: for all. The value has been checked by the caller. With an event. */
 MUST_CHECK int migrations_configure(struct pg_sync *c, const struct migration_ref *m, const char *key, const char *value, const char *actor,
 				    struct err *err);
 
