@@ -7,12 +7,15 @@
 #define DROVER_PRODUCER_CONSOLE_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 #include "cli/cli.h"
 #include "core/err.h"
 #include "core/util.h"
+#include "ledger/migrations.h"
 #include "ledger/schema.h"
 
+struct outage;
 struct pg_sync;
 struct redis_sync;
 
@@ -24,19 +27,45 @@ struct console {
 	struct schema_info schema;  /* filled by console_pg() */
 };
 
+/* The whole program as tables: commands, options, texts. */
+const struct cli_program *console_program(void);
+
+/* SIGINT and SIGTERM set @con->stop from here on; one console per process. */
+void console_init(struct console *con);
+void console_close(struct console *con);
+
 /* Where the servers are: option, else environment; "" stands for libpq's own PG* variables. NULL: REDIS_URL is not set. */
 const char *console_database_url(const struct cli_call *call);
 const char *console_redis_url(const struct cli_call *call);
 
-/* Connect (once) to PostgreSQL, installing or upgrading the schema if that is needed and allowed. */
+/* Who is named in the audit trail. */
+const char *console_actor(struct console *con, const struct cli_call *call);
+
+/**
+ * Connect (once) to PostgreSQL, installing or upgrading the schema if that is needed and allowed. While the server is away it waits,
+ * and says so on stderr.
+ */
 MUST_CHECK int console_pg(struct console *con, const struct cli_call *call, struct err *err);
+
+/* The same without waiting and without changing anything: ST_DISCONNECTED, ST_NOT_FOUND (no schema). */
+MUST_CHECK int console_try_pg(struct console *con, const struct cli_call *call, struct err *err);
 
 /* Connect (once) to Redis. ST_CONFIG if no URL is set; ST_DISCONNECTED at once if it does not answer: the caller decides what it means. */
 MUST_CHECK int console_redis(struct console *con, const struct cli_call *call, struct err *err);
 
-void console_close(struct console *con);
+/* console_pg(), then the migration named. */
+MUST_CHECK int console_find(struct console *con, const struct cli_call *call, const char *name, struct migration_ref *ret, struct err *err);
+
+/* Prepares an outage that is said on stderr, one line each time. */
+void console_outage(struct outage *o, const char *server);
+
+/* A line for people on stderr: nothing with --json or --quiet. */
+void console_note(const struct cli_call *call, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The commands, each in its own file. */
 extern const struct cli_command produce_command, run_command;
+extern const struct cli_command init_command, status_command, verify_command, pause_command, resume_command, cancel_command, clear_command,
+	config_command, failed_command, failed_show_command, retry_command, forget_command, flush_command, prune_command, workers_command,
+	restart_command, monitor_command, amend_command, events_command, docs_command;
 
 #endif

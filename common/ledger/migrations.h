@@ -18,7 +18,7 @@
 struct pg_sync;
 struct settings;
 
-#define MIGRATION_NAME_MAX 200 /* bytes */
+#define MIGRATION_REF_NAME_MAX 200 /* bytes */
 
 struct migration_ref {
 	int id;
@@ -26,7 +26,7 @@ struct migration_ref {
 	bool ledger_only;
 	bool row_mode;
 	char state[16]; /* running, paused, cancelled, complete, limited */
-	char name[MIGRATION_NAME_MAX + 1];
+	char name[MIGRATION_REF_NAME_MAX + 1];
 };
 
 /* By name, or by the name of its file (a path, with ".sql"). ST_NOT_FOUND, naming the nearest. */

@@ -1,0 +1,173 @@
+#include "producer/console.h"
+
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/outage.h"
+#include "core/text.h"
+#include "pg/pg_sync.h"
+#include "redis/redis_sync.h"
+
+/* ------------------------------------------------------------ life */
+
+static volatile sig_atomic_t *stop_flag; /* what a signal handler can reach: set once, before the handlers are */
+
+static void on_signal(int number)
+{
+	(void)number;
+	*stop_flag = 1;
+}
+
+void console_init(struct console *con)
+{
+	struct sigaction stop = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+
+	*con = (struct console){ .stop = 0 };
+	stop_flag = &con->stop;
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	/* A server that hangs up must be an error with a reason, not the end. */
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+void console_close(struct console *con)
+{
+	pg_sync_free(con->pg);
+	redis_sync_free(con->redis);
+	con->pg = NULL;
+	con->redis = NULL;
+}
+
+/* ------------------------------------------------------------ who and where */
+
+const char *console_database_url(const struct cli_call *call)
+{
+	const char *url = cli_str(call, "--database-url");
+
+	return url != NULL ? url : "";
+}
+
+const char *console_redis_url(const struct cli_call *call)
+{
+	const char *url = cli_str(call, "--redis-url");
+
+	return url != NULL && url[0] != '\0' ? url : NULL;
+}
+
+const char *console_actor(struct console *con, const struct cli_call *call)
+{
+	const char *given = cli_str(call, "--actor"), *user = getenv("SUDO_USER");
+	const struct passwd *pw = user == NULL ? getpwuid(getuid()) : NULL;
+	char host[64] = "";
+
+	if (con->actor[0] != '\0')
+		return con->actor;
+	if (given != NULL && given[0] != '\0') {
+		snprintf(con->actor, sizeof(con->actor), "%s", given);
+		return con->actor;
+	}
+	if (user == NULL)
+		user = pw != NULL ? pw->pw_name : "unknown";
+	if (gethostname(host, sizeof(host) - 1) != 0)
+		snprintf(host, sizeof(host), "unknown");
+	snprintf(con->actor, sizeof(con->actor), "%.60s@%s", user, host);
+	return con->actor;
+}
+
+void console_note(const struct cli_call *call, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (cli_flag(call, "--json") || cli_flag(call, "--quiet"))
+		return;
+	va_start(ap, fmt);
+	fputs("drover: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+}
+
+/* ------------------------------------------------------------ connections */
+
+static void say(void *arg, const char *line)
+{
+	(void)arg;
+	fprintf(stderr, "drover: %s\n", line);
+}
+
+void console_outage(struct outage *o, const char *server)
+{
+	outage_init(o, server, say, NULL);
+}
+
+/* "drover status": one word after the program, so that it is never taken for a worker's lane. */
+static void application_name(const struct cli_call *call, char *out, size_t size)
+{
+	snprintf(out, size, "drover %s", call->command != NULL ? call->command->name : "console");
+}
+
+int console_pg(struct console *con, const struct cli_call *call, struct err *err)
+{
+	struct outage outage;
+	char name[64];
+	int rc;
+
+	if (con->pg != NULL)
+		return 0;
+	application_name(call, name, sizeof(name));
+	console_outage(&outage, "PostgreSQL");
+	rc = pg_sync_open_said(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
+	if (rc != 0)
+		return rc;
+	rc = schema_open(con->pg, &con->schema, err);
+	if (rc != 0)
+		return rc;
+	if (con->schema.installed)
+		console_note(call, "installed the schema drover, version %d", con->schema.version);
+	else if (con->schema.upgraded_from > 0)
+		console_note(call, "upgraded the schema drover from version %d to %d", con->schema.upgraded_from, con->schema.version);
+	return 0;
+}
+
+int console_try_pg(struct console *con, const struct cli_call *call, struct err *err)
+{
+	char name[64];
+	int rc;
+
+	if (con->pg != NULL)
+		return 0;
+	application_name(call, name, sizeof(name));
+	rc = pg_sync_try_open(&con->pg, console_database_url(call), name, &con->stop, err);
+	if (rc != 0)
+		return rc;
+	return schema_check(con->pg, &con->schema, err);
+}
+
+int console_redis(struct console *con, const struct cli_call *call, struct err *err)
+{
+	const char *url = console_redis_url(call);
+	struct redis_sync *fresh = NULL;
+	int rc;
+
+	if (url == NULL)
+		return err_set(err, ST_CONFIG, "REDIS_URL is not set (or give --redis-url)");
+	if (con->redis != NULL && !redis_sync_lost(con->redis))
+		return 0;
+	rc = redis_sync_try_open(&fresh, url, &con->stop, err);
+	if (rc != 0)
+		return rc;
+	redis_sync_free(con->redis);
+	con->redis = fresh;
+	return 0;
+}
+
+int console_find(struct console *con, const struct cli_call *call, const char *name, struct migration_ref *ret, struct err *err)
+{
+	int rc = console_pg(con, call, err);
+
+	return rc != 0 ? rc : migrations_find(con->pg, name, ret, err);
+}
