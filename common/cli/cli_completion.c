@@ -60,11 +60,12 @@ static void add_value_case(struct buf *out, const struct cli_option *o)
 		buf_puts(out, "COMPREPLY=($(compgen -W \"");
 		for (const char *const *c = o->choices; *c != NULL; c++)
 			buf_printf(out, "%s%s", c == o->choices ? "" : " ", *c);
-		buf_puts(out, "\" -- \"$cur\"))");
+		buf_puts(out, "\" -- \"$cur\")); ");
 	} else if (o->complete != NULL) {
 		add_source(out, o->complete);
+		buf_puts(out, "; ");
 	}
-	buf_puts(out, "; return ;;\n");
+	buf_puts(out, "return ;;\n");
 }
 
 static void add_options(struct buf *out, const struct cli_program *program, const struct cli_command *c)
@@ -81,16 +82,19 @@ static void add_options(struct buf *out, const struct cli_program *program, cons
 /* "failed" is completed by what belongs to it and by the second words of "failed show". */
 static void add_arguments(struct buf *out, const struct cli_program *program, const struct cli_command *c)
 {
+	const char *separator = c->complete != NULL ? "; " : "";
 	size_t n = strlen(c->name);
 	const struct cli_command *other;
 
 	buf_printf(out, "\t\"%s\") ", c->name);
 	if (c->complete != NULL)
 		add_source(out, c->complete);
-	for (size_t i = 0; (other = cli_command_at(program, i)) != NULL; i++)
-		if (strncmp(other->name, c->name, n) == 0 && other->name[n] == ' ')
-			buf_printf(out, "%sCOMPREPLY+=($(compgen -W \"%s\" -- \"$cur\"))", c->complete != NULL ? "; " : "",
-				   other->name + n + 1);
+	for (size_t i = 0; (other = cli_command_at(program, i)) != NULL; i++) {
+		if (strncmp(other->name, c->name, n) != 0 || other->name[n] != ' ')
+			continue;
+		buf_printf(out, "%sCOMPREPLY+=($(compgen -W \"%s\" -- \"$cur\"))", separator, other->name + n + 1);
+		separator = "; ";
+	}
 	buf_puts(out, " ;;\n");
 }
 

@@ -102,7 +102,7 @@ static void fit(const struct out *o, unsigned *widths, unsigned last)
 				const struct out_column *c = &o->columns[i];
 				bool may = pass == 0 ? c->clip : c->type == OUT_STR || c->type == OUT_RAW_JSON;
 
-				if (may && is_shown(c) && widths[i] > NARROWEST && (widest == o->ncolumns || widths[i] > widths[widest]))
+				if (may && is_shown(c) && widths[i] > NARROWEST && (widest == o->ncolumns || widths[i] >= widths[widest]))
 					widest = i;
 			}
 			if (widest == o->ncolumns)

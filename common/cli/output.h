@@ -2,9 +2,9 @@
  * output.h - one description of a result, two renderings: aligned text for people, JSON for programs.
  *
  *   static const struct out_column columns[] = {
- *	{ "id", "ID", OUT_INT },
- *	{ "error", "ERROR", OUT_STR, .clip = true },
- *	{ "failed_at", "FAILED", OUT_TIME },
+ *	{ "id", "ID", .type = OUT_INT },
+ *	{ "error", "ERROR", .type = OUT_STR, .clip = true },
+ *	{ "failed_at", "FAILED", .type = OUT_TIME },
  *   };
  *   out_table(&out, columns, ARRAY_SIZE(columns));
  *   for each row:

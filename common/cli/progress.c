@@ -94,6 +94,10 @@ struct progress_eta progress_eta(const struct progress *p)
 	double left = 1 - p->share;
 	double fast = 0, slow = 0;
 
+	if (p->share >= 1) {
+		eta.known = true;
+		return eta;
+	}
 	if (p->share < 0 || p->nwindows < 2)
 		return eta;
 	for (unsigned i = 0; i < p->nwindows; i++) {
@@ -102,13 +106,11 @@ struct progress_eta progress_eta(const struct progress *p)
 		fast = speed > fast ? speed : fast;
 		slow = i == 0 || speed < slow ? speed : slow;
 	}
-	if (left > 0 && !(fast > 0))
+	if (!(fast > 0) || left / fast > 1e9) /* thirty years */
 		return eta;
 	eta.known = true;
-	if (left <= 0)
-		return eta;
 	eta.low_ms = (uint64_t)(left / fast * 1000);
-	eta.open = !(slow > 0) || left / slow > 1e9; /* thirty years */
+	eta.open = !(slow > 0) || left / slow > 1e9;
 	eta.high_ms = eta.open ? eta.low_ms : (uint64_t)(left / slow * 1000);
 	return eta;
 }
