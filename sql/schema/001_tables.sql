@@ -40,7 +40,8 @@ CREATE TABLE drover.migrations (
   sweep_found     bigint NOT NULL DEFAULT 0,   -- by the sweep under way
   sweep_last      bigint,                      -- by the one before; NULL: none yet
   sweep_stuck     integer NOT NULL DEFAULT 0,  -- sweeps in a row that found no less than the one before
-  sweep_xid       xid8,                        -- transactions older than this may still hide rows from the last sweep
+  sweep_done_at   timestamptz,                 -- when that sweep was through; NULL: it is under way
+  sweep_xid       xid8,                        -- transactions older than this may still hide rows from the last sweep, or from the scan
   -- who produces and who audits
   producer        text,
   producer_epoch  bigint NOT NULL DEFAULT 0,
