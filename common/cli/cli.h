@@ -129,7 +129,7 @@ struct cli_program {
 #define CLI_OPTION_REDIS_URL { "--redis-url", .arg = "URL", .env = "REDIS_URL", .secret = true, \
 	.help = "redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path" }
 #define CLI_OPTION_JSON { "--json", .env = "DROVER_JSON", .help = "print JSON" }
-#define CLI_OPTION_NO_COLOR { "--no-color", .env = "DROVER_NO_COLOR", .help = "no colours (NO_COLOR works too)" }
+#define CLI_OPTION_NO_COLOR { "--no-color", .env = "DROVER_NO_COLOR", .help = "no colours, as with NO_COLOR" }
 #define CLI_OPTION_QUIET { "--quiet", .short_name = 'q', .env = "DROVER_QUIET", .help = "print results and errors alone" }
 #define CLI_OPTION_VERBOSE { "--verbose", .short_name = 'v', .env = "DROVER_VERBOSE", .help = "say more of what happens" }
 #define CLI_OPTION_YES { "--yes", .short_name = 'y', .env = "DROVER_YES", .help = "do not ask" }

@@ -108,7 +108,7 @@ static void add_scan(struct buf *out, const struct cli_program *program)
 		      "\t\tif [[ $word == '=' ]]; then skip=1; continue; fi\n"
 		      "\t\tif [[ $skip ]]; then skip=; continue; fi\n"
 		      "\t\tcase $word in\n"
-		      "\t\t--");
+		      "\t\t=");
 	each_option(out, program, add_valued);
 	buf_puts(out, ") skip=1 ;;\n"
 		      "\t\t-*) ;;\n"

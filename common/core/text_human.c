@@ -21,6 +21,15 @@ struct text_short text_human_rows(uint64_t n)
 	return t;
 }
 
+/* "3m 20s", "5m" */
+static void two_units(struct text_short *t, uint64_t large, const char *large_unit, uint64_t small, const char *small_unit)
+{
+	if (small == 0)
+		snprintf(t->s, sizeof(t->s), "%" PRIu64 "%s", large, large_unit);
+	else
+		snprintf(t->s, sizeof(t->s), "%" PRIu64 "%s %" PRIu64 "%s", large, large_unit, small, small_unit);
+}
+
 struct text_short text_human_duration(uint64_t ms)
 {
 	struct text_short t;
@@ -33,11 +42,11 @@ struct text_short text_human_duration(uint64_t ms)
 	else if (s < 60)
 		snprintf(t.s, sizeof(t.s), "%" PRIu64 "s", s);
 	else if (s < 3600)
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "m %" PRIu64 "s", s / 60, s % 60);
+		two_units(&t, s / 60, "m", s % 60, "s");
 	else if (s < 86400)
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "h %" PRIu64 "m", s / 3600, s % 3600 / 60);
+		two_units(&t, s / 3600, "h", s % 3600 / 60, "m");
 	else
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "d %" PRIu64 "h", s / 86400, s % 86400 / 3600);
+		two_units(&t, s / 86400, "d", s % 86400 / 3600, "h");
 	return t;
 }
 

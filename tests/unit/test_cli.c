@@ -370,7 +370,7 @@ static void mistakes_get_one_clear_line(void **state)
 	refused("produce x --batch-size 5 --batch-size 6", "option '--batch-size' is given twice");
 	refused("produce x --batch-size abc", "option '--batch-size': 'abc' is not a whole number");
 	refused("produce x --batch-size 0", "option '--batch-size': '0' is out of range: 1 to 100,000");
-	refused("produce x --timeout 5m", "option '--timeout': '5m' is out of range: 100ms to 1m 0s");
+	refused("produce x --timeout 5m", "option '--timeout': '5m' is out of range: 100ms to 1m");
 	refused("produce x --max-memory 1", "option '--max-memory': '1' is out of range: at least 1 kB");
 	refused("produce x --mode rows", "option '--mode': 'rows' is not possible: did you mean 'row'?");
 	refused("produce x --mode zzzzz", "option '--mode': 'zzzzz' is not possible: give batch or row");
@@ -564,7 +564,7 @@ static void help_teaches_a_command(void **state)
 	contains(&b, "\nScans the table.\n\nRun again, it goes on where it was.\n");
 	contains(&b, "      --batch-size N              rows per job (1 to 100,000; default 1000;\n"
 		     "                                  T_BATCH_SIZE)\n");
-	contains(&b, "  -t, --timeout TIME              longest statement (100ms to 1m 0s; default 5s)\n");
+	contains(&b, "  -t, --timeout TIME              longest statement (100ms to 1m; default 5s)\n");
 	contains(&b, "one job per batch or per row (batch | row;\n");
 	contains(&b, "a note (may be repeated)");
 	contains(&b, "\nOptions of every command:\n");
