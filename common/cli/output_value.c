@@ -59,8 +59,7 @@ static void put_number(struct out *o, const char *s)
 	if (!text_is_json_number(s)) {
 		put_string(o, s); /* "NaN" and "Infinity" of numeric */
 	} else if (type == OUT_INT && read_u64(s + (*s == '-'), &v)) {
-		human.s[0] = '-';
-		strcpy(human.s + (*s == '-'), text_human_rows(v).s);
+		snprintf(human.s, sizeof(human.s), "%s%.30s", *s == '-' ? "-" : "", text_human_rows(v).s);
 		out_put(o, s, human.s);
 	} else if (type == OUT_DURATION && read_u64(s, &v)) {
 		out_put(o, s, text_human_duration(v).s);
