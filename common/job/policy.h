@@ -39,12 +39,14 @@ enum policy_act {
 	POLICY_NR,
 };
 
-enum policy_note { /* what is noted; the ledger counts them apart */
-		   POLICY_NOTE_NONE,
-		   POLICY_NOTE_RETRY, /* rows failed */
-		   POLICY_NOTE_CONFLICT,
-		   POLICY_NOTE_TIMEOUT,
-		   POLICY_NOTE_LOSS, /* the connection was lost without a word while it ran */
+/* What is noted; the ledger counts them apart. */
+enum policy_note {
+	POLICY_NOTE_NONE,
+	POLICY_NOTE_WAIT,  /* nothing is counted, only asked */
+	POLICY_NOTE_RETRY, /* rows failed */
+	POLICY_NOTE_CONFLICT,
+	POLICY_NOTE_TIMEOUT,
+	POLICY_NOTE_LOSS, /* the connection was lost without a word while it ran */
 };
 
 enum policy_probe { POLICY_PROBE_NOT_YET, POLICY_PROBE_FINE, POLICY_PROBE_RAISED };

@@ -1,0 +1,85 @@
+/*
+ * pg_link.h - one PostgreSQL connection on the loop: it connects by itself, again and again with back-off, and runs one operation at a time.
+ *
+ * An operation is a pipeline: statements sent together, one answer awaited. It ends in one outcome: all went well, or the first error with
+ * the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
+ * Statements are unnamed, parameters are texts.
+ *
+ * Callbacks run on the loop's thread and never before the call returns. An operation whose pg_link_run() returned 0 gets its callback
+ * exactly once; the results are borrowed until it returns, and in it the next operation may be started.
+ */
+#ifndef DROVER_PG_PG_LINK_H
+#define DROVER_PG_PG_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libpq-fe.h>
+#include <uv.h>
+
+#include "core/err.h"
+#include "core/util.h"
+#include "pg/pg_url.h"
+
+#define PG_KEPT_MAX 3           /* results that an operation can keep */
+#define PG_CONNECT_MS 15000     /* longest for one attempt to connect, all hosts together */
+#define PG_CANCEL_GRACE_MS 5000 /* after a deadline and its cancel request, until the link is given up */
+
+struct pg_step {
+	const char *sql;
+	int n;                     /* parameters */
+	const char *const *params; /* texts, NULL for null */
+	unsigned keep;             /* 1..PG_KEPT_MAX: where its result is kept; 0: rows are thrown away as they come */
+};
+
+struct pg_failure {
+	char sqlstate[6];                           /* "": the server said nothing */
+	unsigned step;                              /* the statement it happened in */
+	char *message;                              /* primary; never NULL after a failure */
+	char *detail, *hint, *context, *constraint; /* NULL: none */
+};
+
+struct pg_op {
+	/* set by the caller before pg_link_run() */
+	void (*cb)(struct pg_op *op);
+	/* set when cb runs */
+	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */
+	struct pg_failure failure; /* unless 0 */
+	PGresult *kept[PG_KEPT_MAX];
+	uint64_t elapsed_ms;
+	bool timed_out; /* the deadline passed; the cancel request may have come too late */
+	bool cancelled; /* pg_link_cancel() was called */
+};
+
+struct pg_link;
+
+/* @up false: lost or could not be made, @why (ST_DISCONNECTED, or ST_SQL, ST_INPUT where the server or libpq refuses us) until the next call. */
+typedef void (*pg_link_state_fn)(void *arg, struct pg_link *link, bool up, const struct err *why);
+
+/**
+ * Begins to connect. @url: text for pg_url_parse(), @name the application_name that the server sees between transactions.
+ * ST_INPUT for a wrong URL, ST_NOMEM.
+ */
+MUST_CHECK int pg_link_new(struct pg_link **ret, uv_loop_t *loop, const char *url, const char *name, pg_link_state_fn fn, void *arg,
+			   struct err *err);
+
+/* An operation under way gets ST_CLOSING, at once. NULL is fine. Not from within a callback of this link's own operation. */
+void pg_link_free(struct pg_link *l);
+
+bool pg_link_up(const struct pg_link *l);
+bool pg_link_busy(const struct pg_link *l);
+const char *pg_link_masked_url(const struct pg_link *l);
+
+/**
+ * Run a pipeline. The steps are sent before it returns, so they are borrowed only until then; @op until its callback has run.
+ * ST_DISCONNECTED if the link is not up, ST_BUSY if an operation is under way; @op's callback never runs then.
+ */
+MUST_CHECK int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms);
+
+/* Ask the server to cancel what runs, from a thread of libuv's pool. The operation ends by itself, as it may. */
+void pg_link_cancel(struct pg_link *l);
+
+/* Give this connection up and make another: the server behind it has become read-only, say. Not while an operation is under way. */
+void pg_link_renew(struct pg_link *l);
+
+#endif
