@@ -24,7 +24,7 @@ BEGIN
     RAISE EXCEPTION 'there is no migration %', p_migration USING ERRCODE = 'DR004';
   END IF;
   IF m.state <> 'running' AND NOT (p_replay AND m.state IN ('complete', 'limited')) THEN
-    RAISE EXCEPTION 'the migration is %', m.state USING ERRCODE = 'DR002';
+    RAISE EXCEPTION 'the migration is %', m.state USING ERRCODE = 'DR002', DETAIL = m.state;
   END IF;
   IF m.revision <> p_revision THEN
     RAISE EXCEPTION 'the migration is at revision %, not %', m.revision, p_revision USING ERRCODE = 'DR003';
@@ -141,24 +141,33 @@ LANGUAGE sql AS $$
   SELECT drover.count_rows(p_migration, p_lane, p_jobs, p_jobs - pg_catalog.current_setting('drover.changed')::bigint)
 $$;
 
--- Note a failure of a batch that will be tried again. What the policy needs to know comes back.
+-- Note a failure of a batch that will be tried again. What the policy needs to know comes back; all NULL if it is not queued any more.
+-- Connections lost are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
 CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text,
                                   OUT state text, OUT rows integer, OUT retry_count integer, OUT losses integer, OUT conflict_s double precision)
 LANGUAGE sql AS $$
+  WITH noted AS (
   UPDATE drover.batches AS b
      SET retry_count = b.retry_count + (p_kind IN ('conflict', 'retry', 'timeout'))::integer,
          losses = b.losses + (p_kind = 'loss')::integer,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
          failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
-  RETURNING b.state, b.rows, b.retry_count, b.losses, coalesce(extract(epoch FROM now() - b.conflict_since), 0)
+  RETURNING b.*)
+  SELECT n.state, n.rows, n.retry_count,
+         n.losses + (CASE WHEN p_kind <> 'loss' OR n.root IS NULL THEN 0 ELSE (
+           SELECT coalesce(sum(f.losses), 0) FROM drover.batches f
+            WHERE f.migration_id = p_migration AND f.number <> p_number
+              AND (f.number = n.root OR f.root = n.root)) END)::integer,
+         coalesce(extract(epoch FROM now() - n.conflict_since), 0)
+    FROM noted n
 $$;
 
 -- Mark the start of a batch that was taken over, in a transaction of its own. Returns its starts so far, NULL if it is not queued.
-CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text) RETURNS integer
+CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text, OUT starts integer, OUT rows integer)
 LANGUAGE sql AS $$
-  UPDATE drover.batches SET starts = starts + 1, worker = p_worker, started_at = now()
-   WHERE migration_id = p_migration AND number = p_number AND state = 'queued' RETURNING starts
+  UPDATE drover.batches AS b SET starts = b.starts + 1, worker = p_worker, started_at = now()
+   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued' RETURNING b.starts, b.rows
 $$;
 
 CREATE FUNCTION drover.mark_failed_start(p_migration integer, p_ids bigint[]) RETURNS integer
@@ -170,6 +179,7 @@ LANGUAGE sql AS $$
 $$;
 
 -- Close a claimed batch whose children were inserted in this transaction. Without children nothing of it was left: it is done.
+-- Children of a batch under which workers died again and again are watched from their first start.
 CREATE FUNCTION drover.finish_split(p_migration integer, p_number bigint, p_worker text, p_error text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -184,6 +194,10 @@ BEGIN
   RETURNING b.state INTO v_state;
   UPDATE drover.batches SET rows_skipped = rows
    WHERE migration_id = p_migration AND number = p_number AND v_state = 'done';
+  UPDATE drover.batches AS c SET starts = 2
+    FROM drover.batches AS b
+   WHERE b.migration_id = p_migration AND b.number = p_number AND b.starts >= 3
+     AND c.migration_id = p_migration AND c.root = coalesce(b.root, b.number) AND c.parent = b.number;
   RETURN v_state;
 END $$;
 
@@ -248,22 +262,24 @@ BEGIN
   RETURN v_id;
 END $$;
 
--- A claimed replay or retry failed: it waits for its next attempt (p_due_ms), or is dead again.
-CREATE FUNCTION drover.fail_again(p_migration integer, p_id bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb,
-                                  OUT attempts integer, OUT losses integer, OUT conflict_s double precision)
+-- A claimed replay or retry failed: it waits for its next attempt (p_due_ms), or is dead again. If the plan's row_image has looked at
+-- the row in this transaction and found none that is pending, there is nothing dead about it. Returns what it is now, NULL if it was not queued.
+CREATE FUNCTION drover.fail_again(p_migration integer, p_id bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb) RETURNS text
 LANGUAGE sql AS $$
   UPDATE drover.failed_jobs AS f
-     SET state = CASE WHEN p_due_ms IS NULL THEN 'dead' ELSE 'retrying' END,
-         attempts = f.attempts + (p_kind <> 'loss')::integer, losses = f.losses + (p_kind = 'loss')::integer,
+     SET state = CASE WHEN p_due_ms IS NOT NULL THEN 'retrying'
+                      WHEN pg_catalog.current_setting('drover.row', true) = '' THEN 'not pending' ELSE 'dead' END,
+         attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, losses = f.losses + (p_kind = 'loss')::integer,
          due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,
          sqlstate = e.sqlstate, message = e.message, detail = e.detail, hint = e.hint, context = e.context,
          constraint_name = e.constraint_name, statement = e.statement,
+         "row" = coalesce(nullif(pg_catalog.current_setting('drover.row', true), '')::jsonb ->> 'row', f."row"),
          fingerprint = drover.error_fingerprint(e.sqlstate, e.constraint_name, e.message),
          history = CASE WHEN p_due_ms IS NULL THEN drover.history_add(f, 'failed') ELSE f.history END
     FROM jsonb_to_record(p_error) AS e(sqlstate text, message text, detail text, hint text, context text, constraint_name text, statement text)
    WHERE f.migration_id = p_migration AND f.id = p_id AND f.state IN ('queued', 'retrying')
-  RETURNING f.attempts, f.losses, coalesce(extract(epoch FROM now() - f.conflict_since), 0)
+  RETURNING f.state
 $$;
 
 -- Change a migration's state, with an event. Returns false if it was not in one of the states given.
@@ -316,7 +332,9 @@ BEGIN
   IF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window ELSE least(p_window, m.rows_found) END) THEN
     reason := format('circuit breaker: %s of the last %s finished rows at most were dead-lettered, last with: %s',
                      m.breaker_dead, p_window, alike.message);
-  ELSIF alike.n >= 20 AND NOT EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.root = p_root AND b.rows_changed > 0) THEN
+  ELSIF alike.n >= 20 AND EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.number = p_root
+                                                             AND b.state NOT IN ('open', 'closed')) -- a window's rows are not counted by it
+    AND NOT EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.root = p_root AND b.rows_changed > 0) THEN
     reason := format('circuit breaker: %s rows of batch %s failed alike and none succeeded: %s', alike.n, p_root, alike.message);
   ELSE
     RETURN NULL;
