@@ -17,15 +17,15 @@
 struct pg_sync;
 
 struct verify_result {
-	bool ledger_only;  /* nothing can be proved by looking: the counts are the ledger's, "covered by the ledger" */
-	uint64_t scanned;  /* rows looked at */
-	uint64_t pending;  /* of these still to be done: the three below and those that nobody accounts for */
-	uint64_t dead;     /* with a dead letter, or waiting for a replay or retry */
-	uint64_t ignored;  /* forgotten by an operator (tombstones) */
-	uint64_t raised;   /* pending because the predicate raises on them */
-	uint64_t waiting;  /* of the pending, those in a batch that has not been done yet; ledger-only: rows of such batches */
-	bool limited;      /* --limit: the table was not meant to be done whole */
-	bool scan_done;    /* false: the producer has not been through the table yet */
+	bool ledger_only;   /* nothing can be proved by looking: the counts are the ledger's, "covered by the ledger" */
+	uint64_t scanned;   /* rows looked at */
+	uint64_t pending;   /* of these still to be done: the three below and those that nobody accounts for */
+	uint64_t dead;      /* with a dead letter, or waiting for a replay or retry */
+	uint64_t ignored;   /* forgotten by an operator (tombstones) */
+	uint64_t raised;    /* pending because the predicate raises on them */
+	uint64_t waiting;   /* of the pending, those in a batch that has not been done yet; ledger-only: rows of such batches */
+	bool limited;       /* --limit: the table was not meant to be done whole */
+	bool scan_done;     /* false: the producer has not been through the table yet */
 	char key_name[256]; /* the key columns, "tenant, id" */
 };
 

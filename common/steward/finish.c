@@ -1,0 +1,291 @@
+#include "steward/finish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "sql.h"
+
+#define WINDOWS 64       /* looked at by one statement */
+#define PRUNE_WINDOWS 20 /* whose receipts one statement deletes */
+
+void finisher_init(struct finisher *f, struct charge *c)
+{
+	memset(f, 0, sizeof(*f));
+	f->charge = c;
+	scan_init(&f->sweep, c, true);
+}
+
+void finisher_close(struct finisher *f)
+{
+	scan_close(&f->sweep);
+}
+
+/* ------------------------------------------------------------ windows */
+
+int finish_window_as_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16], text[24];
+	const char *params[] = { id, text };
+	int rc;
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(text, sizeof(text), "%" PRId64, number);
+	rc = pg_exec(c->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
+	if (rc != 0 || PQntuples(res) == 0)
+		return rc;
+	*ret_listed = pg_bool(res, 0, "listed");
+	return 1;
+}
+
+static int close_range(struct finisher *f, int64_t first, int64_t last, struct err *err)
+{
+	struct charge *c = f->charge;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char from[24], to[24];
+	const char *params[] = { from, to, c->at.has_failed ? "true" : "false" };
+	int rc;
+
+	snprintf(from, sizeof(from), "%" PRId64, first);
+	snprintf(to, sizeof(to), "%" PRId64, last);
+	rc = charge_run(c, CHARGE_CLOSE, false, 3, params, &res, err);
+	if (rc != 0)
+		return rc;
+	rc = charge_commit(c, err);
+	if (rc == 0)
+		f->closed += (uint64_t)PQntuples(res);
+	return rc;
+}
+
+/* A window on which the predicate raises cannot be asked; it becomes a batch, which the workers split. */
+static int give_to_workers(struct finisher *f, int64_t number, struct err *err)
+{
+	bool listed;
+	int rc = finish_window_as_batch(f->charge, number, &listed, err);
+
+	if (rc == 1) {
+		f->pushed++;
+		rc = push_batch(&f->sweep.push, number, listed, err);
+		if (rc == 0)
+			rc = push_flush(&f->sweep.push, err);
+	}
+	return rc;
+}
+
+/* Too slow or raising: each window by itself. */
+static int close_each(struct finisher *f, const PGresult *list, struct err *err)
+{
+	for (int i = 0; i < PQntuples(list); i++) {
+		int64_t number = pg_i64(list, i, "number");
+		struct err why = ERR_INIT;
+		int rc = close_range(f, number, number, &why);
+
+		if (rc != 0 && charge_raised(&why))
+			rc = give_to_workers(f, number, &why);
+		else if (rc == ST_SQL)
+			rc = 0; /* it stays open for now */
+		if (rc != 0) {
+			if (err != NULL)
+				*err = why;
+			return rc;
+		}
+	}
+	return 0;
+}
+
+static int prune(struct charge *c, struct err *err)
+{
+	char id[16], windows[16];
+	const char *params[] = { id, windows };
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(windows, sizeof(windows), "%d", PRUNE_WINDOWS);
+	for (;;) {
+		CLEANUP(pg_result_freep) PGresult *res = NULL;
+		int rc = pg_exec(c->pg, SQL_RECEIPTS_PRUNE, 2, params, &res, err);
+
+		if (rc != 0 || strtol(PQcmdTuples(res), NULL, 10) == 0)
+			return rc;
+		rc = c->producer ? charge_renew(c, err) : 0;
+		if (rc != 0)
+			return rc;
+	}
+}
+
+int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err)
+{
+	struct charge *c = f->charge;
+	uint64_t now = clock_now_ms(clock_system()), closed = f->closed;
+	int64_t after = 0;
+
+	if (!c->row_mode || now - f->closed_ms < every_ms)
+		return 0;
+	for (;;) {
+		CLEANUP(pg_result_freep) PGresult *list = NULL;
+		char id[16], above[24], limit[16];
+		const char *params[] = { id, above, limit };
+		struct err why = ERR_INIT;
+		int n, rc;
+
+		snprintf(id, sizeof(id), "%d", c->id);
+		snprintf(above, sizeof(above), "%" PRId64, after);
+		snprintf(limit, sizeof(limit), "%d", WINDOWS);
+		rc = pg_exec(c->pg, SQL_WINDOW_LIST, 3, params, &list, err);
+		if (rc != 0)
+			return rc;
+		n = PQntuples(list);
+		if (n == 0)
+			break;
+		after = pg_i64(list, n - 1, "number");
+		rc = close_range(f, pg_i64(list, 0, "number"), after, &why);
+		if (rc == ST_SQL)
+			rc = close_each(f, list, &why);
+		if (rc == 0 && c->producer)
+			rc = charge_renew(c, &why);
+		if (rc != 0) {
+			if (err != NULL)
+				*err = why;
+			return rc;
+		}
+		if (n < WINDOWS)
+			break;
+	}
+	f->closed_ms = clock_now_ms(clock_system());
+	return c->ledger_only && (f->closed > closed || every_ms == 0) ? prune(c, err) : 0;
+}
+
+/* ------------------------------------------------------------ sweeps and the end */
+
+static int look(struct finisher *f, int64_t *ret_open, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16], few[16];
+	const char *params[] = { id, few };
+	int rc;
+
+	snprintf(id, sizeof(id), "%d", f->charge->id);
+	snprintf(few, sizeof(few), "%d", FINISH_FEW + 1);
+	rc = pg_exec(f->charge->pg, SQL_FINISH_LOOK, 2, params, &res, err);
+	if (rc != 0)
+		return rc;
+	f->incomplete = pg_i64(res, 0, "incomplete");
+	*ret_open = pg_i64(res, 0, "open");
+	f->waiting = pg_bool(res, 0, "waiting");
+	return 0;
+}
+
+static int fenced(struct charge *c, const char *sql, int n, const char *const *more, PGresult **ret, struct err *err)
+{
+	char id[16], epoch[24];
+	const char *params[8] = { id, epoch, c->who };
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(epoch, sizeof(epoch), "%" PRId64, c->epoch);
+	for (int i = 0; i < n; i++)
+		params[3 + i] = more[i];
+	return pg_exec(c->pg, sql, 3 + n, params, ret, err);
+}
+
+static int begin_sweep(struct finisher *f, struct err *err)
+{
+	struct charge *c = f->charge;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	int rc = fenced(c, SQL_SWEEP_BEGIN, 0, NULL, &res, err);
+
+	if (rc != 0)
+		return rc;
+	if (PQntuples(res) == 0)
+		return err_set(err, ST_LEASE_LOST, "the migration stopped, or another took it over");
+	c->at.sweep = pg_i64(res, 0, "sweep");
+	c->at.sweep_found = 0;
+	c->at.sweep_done = false;
+	free(c->sweep_cursor);
+	c->sweep_cursor = NULL;
+	window_init(&f->sweep.window, f->sweep.window.least);
+	return 0;
+}
+
+static int complete(struct finisher *f, enum finish *ret, struct err *err)
+{
+	struct charge *c = f->charge;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char detail[128];
+	const char *more[] = { c->at.row_limit > 0 ? "limited" : "complete", c->who, detail };
+	int rc;
+
+	snprintf(detail, sizeof(detail), "%" PRId64 " rows found, %" PRId64 " sweeps", c->at.rows_found, c->at.sweep);
+	rc = fenced(c, SQL_FINISH_COMPLETE, 3, more, &res, err);
+	if (rc != 0)
+		return rc;
+	*ret = PQntuples(res) == 1 && pg_bool(res, 0, "done") ? FINISH_DONE : FINISH_WORKING;
+	if (*ret == FINISH_DONE)
+		snprintf(c->at.state, sizeof(c->at.state), "%s", more[0]);
+	return 0;
+}
+
+/* No sweep is under way: is another one needed, and may it begin? */
+static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, struct err *err)
+{
+	const struct charge_state *at = &f->charge->at;
+	bool stuck = at->sweep_stuck >= FINISH_STUCK;
+
+	if (f->charge->ledger_only || at->row_limit > 0 || (at->sweep > 0 && at->sweep_found == 0)) {
+		if (f->incomplete > 0 || f->waiting) {
+			*ret = FINISH_WORKING;
+			return 0;
+		}
+		return complete(f, ret, err);
+	}
+	if (f->incomplete > FINISH_FEW || room == 0)
+		*ret = FINISH_WORKING;
+	else if (stuck && at->sweep_done_s < FINISH_STUCK_PAUSE_S)
+		*ret = FINISH_STUCK_;
+	else if (at->sweep > 0 && at->sweep_done_s < FINISH_PAUSE_S)
+		*ret = f->incomplete > 0 ? FINISH_WORKING : FINISH_PAUSING;
+	else if (at->sweep_waits)
+		*ret = FINISH_XMIN;
+	else {
+		*ret = FINISH_SWEPT;
+		return begin_sweep(f, err);
+	}
+	return 0;
+}
+
+int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err *err)
+{
+	struct charge *c = f->charge;
+	int64_t open;
+	uint64_t before;
+	int rc;
+
+	if (!charge_runs(c)) {
+		*ret = strcmp(c->at.state, "complete") == 0 || strcmp(c->at.state, "limited") == 0 ? FINISH_DONE : FINISH_STOPPED;
+		return 0;
+	}
+	if (!c->at.scan_done) {
+		*ret = FINISH_SCANNING;
+		return 0;
+	}
+	rc = look(f, &open, err);
+	/* What is left are windows: nobody but us says that they are done. */
+	if (rc == 0 && open > 0)
+		rc = finish_windows(f, 200, err);
+	if (rc == 0 && open > 0)
+		rc = look(f, &open, err);
+	if (rc != 0)
+		return rc;
+	if (c->at.sweep_done)
+		return between_sweeps(f, room, ret, err);
+	if (room == 0) {
+		*ret = FINISH_WORKING;
+		return 0;
+	}
+	before = f->sweep.push.pushed;
+	rc = scan_step(&f->sweep, room, err);
+	f->pushed += f->sweep.push.pushed - before;
+	*ret = FINISH_SWEPT;
+	return rc;
+}

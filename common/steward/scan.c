@@ -1,0 +1,333 @@
+#include "steward/scan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "job/codec.h"
+#include "pg/pg_array.h"
+#include "pg/pg_status.h"
+#include "sql.h"
+
+#define LEAST_ROWS 100 /* of a window that takes too long */
+
+/* A window's batches as the statement returned them. */
+struct made {
+	const PGresult *res; /* borrowed */
+	bool rows;           /* the jobs are the rows themselves */
+	struct pg_array numbers, counts, listed, keys[JOB_KEY_COLUMNS_MAX];
+	struct buf items[3 + JOB_KEY_COLUMNS_MAX];
+};
+
+void scan_init(struct scan *s, struct charge *c, bool sweep)
+{
+	memset(s, 0, sizeof(*s));
+	s->charge = c;
+	s->sweep = sweep;
+	window_init(&s->window, LEAST_ROWS);
+	push_init(&s->push, &c->queue);
+}
+
+void scan_close(struct scan *s)
+{
+	push_close(&s->push);
+}
+
+/* ------------------------------------------------------------ the push */
+
+static int made_open(struct made *m, const PGresult *res, unsigned columns, struct err *err)
+{
+	struct pg_array *arrays[] = { &m->numbers, &m->counts, &m->listed, &m->keys[0], &m->keys[1], &m->keys[2], &m->keys[3] };
+	static const char *const names[] = { "numbers", "counts", "listed" };
+	int after = PQfnumber(res, "listed") + 1; /* the keys' columns are named after nothing we know */
+	int rc = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(m->items); i++)
+		buf_init(&m->items[i], 1 << 20);
+	m->res = res;
+	for (unsigned i = 0; i < 3 + (m->rows ? columns : 0) && rc == 0; i++) {
+		const char *literal = i < 3 ? pg_opt(res, 0, names[i]) : PQgetvalue(res, 0, after + (int)i - 3);
+
+		rc = pg_array_open(arrays[i], literal != NULL && literal[0] != '\0' ? literal : NULL, &m->items[i], err);
+	}
+	return rc;
+}
+
+static void made_close(struct made *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(m->items); i++)
+		buf_free(&m->items[i]);
+}
+
+/* A window one of whose keys does not fit into a payload becomes a batch; the row jobs of it that are pushed already do no harm. */
+static int push_window_as_batch(struct scan *s, int64_t number, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16], text[24];
+	const char *params[] = { id, text };
+	int rc;
+
+	snprintf(id, sizeof(id), "%d", s->charge->id);
+	snprintf(text, sizeof(text), "%" PRId64, number);
+	rc = pg_exec(s->charge->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
+	if (rc == 0 && PQntuples(res) == 1)
+		rc = push_batch(&s->push, number, pg_bool(res, 0, "listed"), err);
+	return rc;
+}
+
+static int push_window(struct scan *s, struct made *m, int64_t number, int64_t count, struct err *err)
+{
+	bool too_long = false;
+
+	for (int64_t i = 0; i < count; i++) {
+		const char *key[JOB_KEY_COLUMNS_MAX];
+		int rc = 1;
+
+		for (unsigned k = 0; k < s->charge->columns; k++) {
+			rc = pg_array_next(&m->keys[k], &key[k], err);
+			if (rc != 1 || key[k] == NULL)
+				return rc < 0 ? rc : err_set(err, ST_INPUT, "the scan returned fewer keys than rows");
+		}
+		rc = too_long ? 0 : push_row(&s->push, number, key, s->charge->columns, err);
+		if (rc != ST_LIMIT && rc != 0)
+			return rc;
+		too_long = too_long || rc == ST_LIMIT;
+	}
+	return too_long ? push_window_as_batch(s, number, err) : 0;
+}
+
+static int push_made(struct scan *s, struct made *m, struct err *err)
+{
+	const char *number, *count, *listed;
+	int rc;
+
+	while ((rc = pg_array_next(&m->numbers, &number, err)) == 1) {
+		rc = pg_array_next(&m->counts, &count, err);
+		if (rc == 1)
+			rc = pg_array_next(&m->listed, &listed, err);
+		if (rc != 1)
+			return rc < 0 ? rc : err_set(err, ST_INPUT, "the scan returned fewer counts than batches");
+		if (m->rows)
+			rc = push_window(s, m, strtoll(number, NULL, 10), strtoll(count, NULL, 10), err);
+		else
+			rc = push_batch(&s->push, strtoll(number, NULL, 10), listed[0] == 't', err);
+		if (rc != 0)
+			return rc;
+	}
+	return rc;
+}
+
+static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *err)
+{
+	struct made m = { .rows = rows };
+	uint64_t before = s->push.pushed;
+	int rc = made_open(&m, res, s->charge->columns, err);
+
+	if (rc == 0)
+		rc = push_made(s, &m, err);
+	made_close(&m);
+	if (rc == 0)
+		rc = push_mark(&s->push, s->charge->at.push_seq, err);
+	s->pushed_bytes = (s->push.pushed - before) * (s->window.row_bytes + 100);
+	return rc;
+}
+
+/* ------------------------------------------------------------ the ledger */
+
+struct step {
+	enum charge_statement which;
+	bool blind;
+	uint64_t rows;  /* of the window */
+	uint64_t found; /* at most */
+	bool open;      /* its batches are windows of row jobs */
+};
+
+static int run(struct scan *s, const struct step *step, PGresult **ret, struct err *err)
+{
+	struct charge *c = s->charge;
+	char rows[24], batch[24], found[24];
+	const char *params[] = { s->sweep ? c->sweep_cursor : c->scan_cursor, rows, batch, step->open ? "open" : "queued", found,
+				 c->at.has_failed ? "true" : "false" };
+
+	snprintf(rows, sizeof(rows), "%" PRIu64, step->rows);
+	snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
+	snprintf(found, sizeof(found), "%" PRIu64, step->found);
+	return charge_run(c, step->which, false, 6, params, ret, err);
+}
+
+/* The last number of an array of numbers in order, as text; NULL if it is empty. */
+static const char *last_number(const PGresult *res, char *out, size_t size)
+{
+	const char *numbers = pg_opt(res, 0, "numbers");
+	const char *comma = numbers != NULL ? strrchr(numbers, ',') : NULL;
+
+	if (numbers == NULL || strcmp(numbers, "{}") == 0)
+		return NULL;
+	snprintf(out, size, "%.*s", (int)strcspn(comma != NULL ? comma + 1 : numbers + 1, "}"), comma != NULL ? comma + 1 : numbers + 1);
+	return out;
+}
+
+static int move(struct scan *s, const PGresult *made, bool cut, struct err *err)
+{
+	struct charge *c = s->charge;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16], epoch[24], revision[16], last[24], scanned[24], found[24], lease[16];
+	const char *cursor = pg_opt(made, 0, "cursor");
+	const char *cut_at = cut ? last_number(made, last, sizeof(last)) : NULL;
+	const char *through = s->through ? "true" : "false";
+	const char *scan[] = { id, epoch, revision, cursor, cut_at, scanned, found, through, lease };
+	const char *sweep[] = { id, epoch, revision, cursor, cut_at, found, through, c->who };
+	int rc;
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(epoch, sizeof(epoch), "%" PRId64, c->epoch);
+	snprintf(revision, sizeof(revision), "%d", c->revision);
+	snprintf(scanned, sizeof(scanned), "%" PRIu64, s->scanned);
+	snprintf(found, sizeof(found), "%" PRIu64, s->found);
+	snprintf(lease, sizeof(lease), "%d", CHARGE_LEASE_MS);
+	rc = s->sweep ? pg_exec(c->pg, SQL_SWEEP_MOVE, 8, sweep, &res, err) : pg_exec(c->pg, SQL_SCAN_MOVE, 9, scan, &res, err);
+	if (rc == 0 && PQntuples(res) == 0)
+		rc = err_set(err, ST_LEASE_LOST, "the migration stopped, or another took it over");
+	if (rc != 0) {
+		pg_rollback(c->pg);
+		return rc;
+	}
+	s->committed = true; /* from here on it may be, whatever comes back */
+	rc = charge_commit(c, err);
+	if (rc != 0)
+		return rc;
+	c->at.push_seq = pg_i64(res, 0, "push_seq");
+	c->at.has_failed = pg_bool(res, 0, "has_failed");
+	free(s->sweep ? c->sweep_cursor : c->scan_cursor);
+	*(s->sweep ? &c->sweep_cursor : &c->scan_cursor) = pg_null(res, 0, "cursor") ? NULL : strdup(pg_str(res, 0, "cursor"));
+	if (!pg_null(res, 0, "cursor") && (s->sweep ? c->sweep_cursor : c->scan_cursor) == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	return 0;
+}
+
+static void note(struct scan *s)
+{
+	struct charge_state *at = &s->charge->at;
+
+	at->rows_found += (int64_t)s->found;
+	if (s->sweep) {
+		at->sweep_found += (int64_t)s->found;
+		at->sweep_done = s->through;
+		return;
+	}
+	at->rows_scanned += (int64_t)s->scanned;
+	at->scan_done = s->through;
+	s->charge->renewed_ms = clock_now_ms(clock_system());
+}
+
+static int keep(struct scan *s, const struct step *step, const PGresult *res, uint64_t elapsed_ms, struct err *err)
+{
+	const struct charge_state *at = &s->charge->at;
+	uint64_t looked = (uint64_t)pg_i64(res, 0, "scanned");
+	bool cut;
+	int rc;
+
+	s->found = (uint64_t)pg_i64(res, 0, "found");
+	cut = s->found >= step->found;
+	/* What lies behind the cut is looked at again. */
+	s->scanned = cut ? s->found : looked;
+	s->through = (!cut && looked < step->rows) ||
+		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
+	if (step->open && s->found > 0) {
+		uint64_t bytes = 0;
+
+		for (int i = PQfnumber(res, "listed") + 1; i < PQnfields(res); i++)
+			bytes += (uint64_t)PQgetlength(res, 0, i);
+		s->window.row_bytes = bytes / s->found + 1;
+	}
+	rc = move(s, res, cut, err);
+	if (rc != 0)
+		return rc;
+	note(s);
+	window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
+	return s->found > 0 ? push_all(s, res, step->open, err) : 0;
+}
+
+/* ------------------------------------------------------------ a step */
+
+static struct step plan_step(const struct scan *s, uint64_t room, bool blind)
+{
+	const struct charge *c = s->charge;
+	uint64_t batch = (uint64_t)c->at.batch_size;
+	struct step step = { .blind = blind, .rows = s->window.rows, .open = c->row_mode && !blind };
+
+	if (s->sweep)
+		step.which = blind ? CHARGE_SWEEP_BLIND : CHARGE_SWEEP;
+	else
+		step.which = blind ? CHARGE_SCAN_BLIND : CHARGE_SCAN;
+	if (room < 1)
+		room = 1;
+	step.found = step.open ? room : room > UINT32_MAX / batch ? UINT32_MAX : room * batch;
+	/* In row mode the plan returns every key found, blind or not. */
+	if (c->row_mode && step.found > window_found_max(&s->window))
+		step.found = window_found_max(&s->window);
+	if (!s->sweep && c->at.row_limit > 0) {
+		int64_t left = c->at.row_limit - c->at.rows_found;
+
+		/* At the limit already: a window of no rows ends the scan. */
+		step.rows = left > 0 ? step.rows : 0;
+		step.found = left <= 0 ? 1 : (uint64_t)left < step.found ? (uint64_t)left : step.found;
+	}
+	return step;
+}
+
+/* The predicate raises somewhere in this window. Smaller ones find out where; @ret_blind: as small as it gets, take it without the predicate. */
+static int raised(struct scan *s, const struct step *step, bool *ret_blind, struct err *err)
+{
+	/* Sweeps look at rows that are done too: without the predicate they may only take single ones, or they would find for ever. */
+	uint64_t floor = s->sweep ? 1 : (uint64_t)s->charge->at.batch_size;
+	struct err wrong = *err;
+
+	if (step->blind)
+		return err->code;
+	if (pg_classify(err->sqlstate, err->msg) != PG_CLASS_DATA && charge_is_wrong(s->charge, step->which, &wrong))
+		return err_set(err, ST_REFUSED, "%s (SQLSTATE %s)", wrong.msg, wrong.sqlstate);
+	if (pg_sync_lost(s->charge->pg))
+		return err_set(err, ST_DISCONNECTED, "%s", wrong.msg);
+	if (!window_halve(&s->window, floor))
+		*ret_blind = true;
+	return 0;
+}
+
+int scan_step(struct scan *s, uint64_t room, struct err *err)
+{
+	bool blind = false;
+
+	s->committed = false;
+	s->scanned = s->found = s->pushed_bytes = 0;
+	s->through = false;
+	for (;;) {
+		struct step step = plan_step(s, room, blind);
+		uint64_t began = clock_now_ms(clock_system());
+		PGresult *res = NULL;
+		struct err why = ERR_INIT;
+		int rc = run(s, &step, &res, &why);
+
+		if (rc == 0) {
+			s->blind += blind;
+			rc = keep(s, &step, res, clock_now_ms(clock_system()) - began, err);
+			PQclear(res);
+			return rc;
+		}
+		if (charge_too_long(&why)) {
+			if (!window_halve(&s->window, LEAST_ROWS))
+				return err_set(err, ST_BUSY, "a window of %d rows takes too long: %s", LEAST_ROWS, why.msg);
+			continue;
+		}
+		if (why.code == ST_SQL && pg_classify(why.sqlstate, why.msg) == PG_CLASS_CONFLICT)
+			return err_set(err, ST_BUSY, "%s", why.msg);
+		rc = charge_raised(&why) ? raised(s, &step, &blind, &why) : rc;
+		if (rc != 0) {
+			if (err != NULL)
+				*err = why;
+			return rc;
+		}
+	}
+}

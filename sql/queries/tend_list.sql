@@ -1,0 +1,10 @@
+-- tend_list: migrations that a steward looks after: without a producer, and running or with dead letters on their way.
+-- Params: $1 who. Returns: id, of those whose audit lease is free or ours.
+SELECT m.id
+  FROM drover.migrations AS m
+ WHERE (m.producer_until IS NULL OR m.producer_until < pg_catalog.now())
+   AND (m.auditor = $1 OR m.auditor_until IS NULL OR m.auditor_until < pg_catalog.now())
+   AND (m.state = 'running'
+        OR m.state IN ('complete', 'limited')
+           AND EXISTS (SELECT FROM drover.failed_jobs AS f WHERE f.migration_id = m.id AND f.state IN ('queued', 'retrying')))
+ ORDER BY m.id
