@@ -21,10 +21,8 @@ static const struct cli_example examples[] = {
 };
 
 static const struct out_column columns[] = {
-	{ "schema_version", "schema", OUT_ID },
-	{ "installation", NULL, OUT_STR },
-	{ "installed", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
-	{ "upgraded_from", NULL, OUT_ID, .where = OUT_ONLY_JSON },
+	{ "schema_version", "schema", .type = OUT_ID },          { "installation", NULL, .type = OUT_STR },
+	{ "installed", NULL, OUT_BOOL, .where = OUT_ONLY_JSON }, { "upgraded_from", NULL, OUT_ID, .where = OUT_ONLY_JSON },
 	{ "rekeyed", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
 };
 

@@ -1,0 +1,103 @@
+/* drover workers, drover restart: who is alive, and asking them to begin anew. */
+#include <string.h>
+
+#include "cli/output.h"
+#include "pg/pg_sync.h"
+#include "producer/console.h"
+
+static enum out_style state_style(const char *state)
+{
+	if (strcmp(state, "lost") == 0)
+		return OUT_RED;
+	return strcmp(state, "running") == 0 ? OUT_GREEN : OUT_YELLOW;
+}
+
+static const struct out_column columns[] = {
+	{ "name", "WORKER", .type = OUT_STR },
+	{ "host", "HOST", .type = OUT_STR },
+	{ "pid", "PID", .type = OUT_ID },
+	{ "version", "VERSION", .type = OUT_STR },
+	{ "lanes", "LANES", .type = OUT_INT },
+	{ "state", "STATE", OUT_STR, .style = state_style },
+	{ "alive", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
+	{ "busy_lanes", "BUSY", OUT_INT, .where = OUT_ONLY_HUMAN },
+	{ "jobs_done", "JOBS", .type = OUT_INT },
+	{ "rows_done", "ROWS", .type = OUT_INT },
+	{ "restart_asked", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
+	{ "started_at", "STARTED", .type = OUT_TIME },
+	{ "heartbeat_at", NULL, OUT_TIME, .where = OUT_ONLY_JSON },
+	{ "silent_ms", "SILENT", .type = OUT_DURATION },
+	{ "doing", "DOING", OUT_RAW_JSON, .clip = true },
+};
+
+static int run_workers(const struct cli_call *call, void *ctx, struct err *err)
+{
+	struct console *con = ctx;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	CLEANUP(out_close) struct out out;
+	int rc = console_pg(con, call, err);
+
+	if (rc == 0)
+		rc = migrations_workers(con->pg, &res, err);
+	if (rc != 0)
+		return rc;
+	out_open(&out, call);
+	out_table(&out, columns, ARRAY_SIZE(columns));
+	for (int i = 0; i < PQntuples(res); i++) {
+		out_text(&out, pg_str(res, i, "name"));
+		out_text(&out, pg_str(res, i, "host"));
+		out_text(&out, pg_str(res, i, "pid"));
+		out_text(&out, pg_str(res, i, "version"));
+		out_text(&out, pg_str(res, i, "lanes"));
+		out_text(&out, pg_str(res, i, "state"));
+		out_text(&out, pg_str(res, i, "alive"));
+		out_text(&out, pg_str(res, i, "busy"));
+		out_text(&out, pg_str(res, i, "jobs_done"));
+		out_text(&out, pg_str(res, i, "rows_done"));
+		out_text(&out, pg_str(res, i, "restart_asked"));
+		out_text(&out, pg_str(res, i, "started_at"));
+		out_text(&out, pg_str(res, i, "heartbeat_at"));
+		out_text(&out, pg_str(res, i, "silent_ms"));
+		out_json(&out, pg_str(res, i, "doing"));
+	}
+	return out_end(&out, "no workers: start some with drover-worker", err);
+}
+
+static int run_restart(const struct cli_call *call, void *ctx, struct err *err)
+{
+	static const struct out_column asked_columns[] = { { "asked", "workers asked", .type = OUT_INT } };
+	struct console *con = ctx;
+	CLEANUP(out_close) struct out out;
+	int rc = console_pg(con, call, err), n = 0;
+
+	if (rc == 0)
+		rc = migrations_restart(con->pg, call->args[0], console_actor(con, call), &n, err);
+	if (rc != 0)
+		return rc;
+	out_open(&out, call);
+	if (out.format == OUT_HUMAN) {
+		out_note(&out, n == 0 ? "no worker is alive" : n == 1 ? "1 worker drains and exits" : "%d workers drain and exit", n);
+		return 0;
+	}
+	out_kv(&out, asked_columns, ARRAY_SIZE(asked_columns));
+	out_int(&out, n);
+	return out_end(&out, NULL, err);
+}
+
+const struct cli_command workers_command = {
+	.name = "workers",
+	.summary = "who is alive, and what each does",
+	.help = "A worker that was not heard of for 15 s is shown as lost, for an hour: what it held is taken over when its lease is over.",
+	.run = run_workers,
+};
+
+const struct cli_command restart_command = {
+	.name = "restart",
+	.args = "[WORKER]",
+	.max_args = 1,
+	.complete = "workers",
+	.summary = "ask every worker, or one, to drain and exit",
+	.help = "They finish what they do, give back the rest, and exit with status 0, so that their supervisor (systemd, Docker, Kubernetes) starts "
+		"them anew: after an upgrade, say.",
+	.run = run_restart,
+};
