@@ -282,6 +282,14 @@ uint64_t pg_sync_set_deadline_ms(struct pg_sync *c, uint64_t ms)
 	return before;
 }
 
+const volatile sig_atomic_t *pg_sync_set_stop(struct pg_sync *c, const volatile sig_atomic_t *stop)
+{
+	const volatile sig_atomic_t *before = c->stop;
+
+	c->stop = stop;
+	return before;
+}
+
 /* ------------------------------------------------------------ statements */
 
 /* The next result, NULL between statements. Sends what is still unsent meanwhile. */

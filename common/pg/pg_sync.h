@@ -57,6 +57,9 @@ PGconn *pg_sync_conn(struct pg_sync *c);                 /* for PQescapeIdentifi
 /* Deadline of the calls from now on; 0: PG_SYNC_DEADLINE_MS. Returns the one before. */
 uint64_t pg_sync_set_deadline_ms(struct pg_sync *c, uint64_t ms);
 
+/* The stop flag of the calls from now on, NULL: none: for the last words after a stop. Returns the one before. */
+const volatile sig_atomic_t *pg_sync_set_stop(struct pg_sync *c, const volatile sig_atomic_t *stop);
+
 /* ------------------------------------------------------------ statements */
 
 /**

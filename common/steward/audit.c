@@ -12,7 +12,6 @@
 #include "queue/walk.h"
 #include "redis/redis_sync.h"
 #include "sql.h"
-#include "steward/finish.h"
 #include "steward/seen.h"
 
 #define PAGE 2000 /* rows of the ledger at a time */
@@ -176,7 +175,7 @@ static int look_into_window(struct run *r, int64_t number, struct err *err)
 		rc = 0;
 	}
 	if (rc == 0 && as_batch) {
-		rc = finish_window_as_batch(c, number, &listed, &why);
+		rc = charge_window_to_batch(c, number, &listed, &why);
 		if (rc == 1) {
 			r->missing++;
 			rc = push_batch(&r->push, number, listed, &why);

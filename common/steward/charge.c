@@ -227,15 +227,21 @@ void charge_drop(struct charge *c)
 {
 	char id[16], epoch[24];
 	const char *params[] = { id, epoch };
+	const volatile sig_atomic_t *stop;
+	uint64_t deadline;
 	int rc;
 
 	if (c->epoch < 0 || !c->producer || pg_sync_lost(c->pg))
 		return;
+	stop = pg_sync_set_stop(c->pg, NULL);
+	deadline = pg_sync_set_deadline_ms(c->pg, 2000);
 	snprintf(id, sizeof(id), "%d", c->id);
 	snprintf(epoch, sizeof(epoch), "%" PRId64, c->epoch);
 	pg_rollback(c->pg);
 	rc = pg_exec(c->pg, SQL_LEASE_DROP, 2, params, NULL, NULL);
 	(void)rc; /* it runs out by itself */
+	pg_sync_set_deadline_ms(c->pg, deadline);
+	pg_sync_set_stop(c->pg, stop);
 	c->epoch = -1;
 }
 
@@ -300,13 +306,31 @@ bool charge_too_long(const struct err *err)
 
 bool charge_is_wrong(struct charge *c, enum charge_statement which, struct err *err)
 {
-	/* The parameters of scan.sql (and sweep): a window of no rows. */
-	static const char *const params[] = { NULL, "0", "1", "queued", "0", "false" };
+	/* The parameters of scan.sql and of verify.sql: a window of no rows. */
+	static const char *const scan[] = { NULL, "0", "1", "queued", "0", "false" };
+	static const char *const verify[] = { NULL, "0", "0" };
+	bool proof = which == CHARGE_VERIFY || which == CHARGE_VERIFY_BLIND;
 	PGresult *res = NULL;
-	int rc = charge_run(c, which, false, 6, params, &res, err);
+	int rc = charge_run(c, which, proof, proof ? 3 : 6, proof ? verify : scan, &res, err);
 
 	PQclear(res);
 	if (rc == 0)
 		pg_rollback(c->pg);
 	return rc == ST_SQL && charge_raised(err);
+}
+
+int charge_window_to_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16], text[24];
+	const char *params[] = { id, text };
+	int rc;
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(text, sizeof(text), "%" PRId64, number);
+	rc = pg_exec(c->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
+	if (rc != 0 || PQntuples(res) == 0)
+		return rc;
+	*ret_listed = pg_bool(res, 0, "listed");
+	return 1;
 }

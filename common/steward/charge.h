@@ -129,4 +129,7 @@ bool charge_too_long(const struct err *err);
  */
 bool charge_is_wrong(struct charge *c, enum charge_statement which, struct err *err);
 
+/* Make an open window a batch (sql/queries/window_to_batch.sql): 1 and whether its keys are listed, 0 if it was not open. */
+MUST_CHECK int charge_window_to_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err);
+
 #endif

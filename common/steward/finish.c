@@ -25,23 +25,7 @@ void finisher_close(struct finisher *f)
 
 /* ------------------------------------------------------------ windows */
 
-int finish_window_as_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err)
-{
-	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	char id[16], text[24];
-	const char *params[] = { id, text };
-	int rc;
-
-	snprintf(id, sizeof(id), "%d", c->id);
-	snprintf(text, sizeof(text), "%" PRId64, number);
-	rc = pg_exec(c->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
-	if (rc != 0 || PQntuples(res) == 0)
-		return rc;
-	*ret_listed = pg_bool(res, 0, "listed");
-	return 1;
-}
-
-static int close_range(struct finisher *f, int64_t first, int64_t last, struct err *err)
+static int close_between(struct finisher *f, int64_t first, int64_t last, struct err *err)
 {
 	struct charge *c = f->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
@@ -64,7 +48,7 @@ static int close_range(struct finisher *f, int64_t first, int64_t last, struct e
 static int give_to_workers(struct finisher *f, int64_t number, struct err *err)
 {
 	bool listed;
-	int rc = finish_window_as_batch(f->charge, number, &listed, err);
+	int rc = charge_window_to_batch(f->charge, number, &listed, err);
 
 	if (rc == 1) {
 		f->pushed++;
@@ -81,7 +65,7 @@ static int close_each(struct finisher *f, const PGresult *list, struct err *err)
 	for (int i = 0; i < PQntuples(list); i++) {
 		int64_t number = pg_i64(list, i, "number");
 		struct err why = ERR_INIT;
-		int rc = close_range(f, number, number, &why);
+		int rc = close_between(f, number, number, &why);
 
 		if (rc != 0 && charge_raised(&why))
 			rc = give_to_workers(f, number, &why);
@@ -140,7 +124,7 @@ int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err)
 		if (n == 0)
 			break;
 		after = pg_i64(list, n - 1, "number");
-		rc = close_range(f, pg_i64(list, 0, "number"), after, &why);
+		rc = close_between(f, pg_i64(list, 0, "number"), after, &why);
 		if (rc == ST_SQL)
 			rc = close_each(f, list, &why);
 		if (rc == 0 && c->producer)

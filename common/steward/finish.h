@@ -54,7 +54,4 @@ MUST_CHECK int finish_step(struct finisher *f, uint64_t room, enum finish *ret, 
  */
 MUST_CHECK int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err);
 
-/* Make an open window a batch (sql/queries/window_to_batch.sql): 1 and whether it is listed, 0 if it was not open. */
-MUST_CHECK int finish_window_as_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err);
-
 #endif

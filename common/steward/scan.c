@@ -64,17 +64,10 @@ static void made_close(struct made *m)
 /* A window one of whose keys does not fit into a payload becomes a batch; the row jobs of it that are pushed already do no harm. */
 static int push_window_as_batch(struct scan *s, int64_t number, struct err *err)
 {
-	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	char id[16], text[24];
-	const char *params[] = { id, text };
-	int rc;
+	bool listed = false;
+	int rc = charge_window_to_batch(s->charge, number, &listed, err);
 
-	snprintf(id, sizeof(id), "%d", s->charge->id);
-	snprintf(text, sizeof(text), "%" PRId64, number);
-	rc = pg_exec(s->charge->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
-	if (rc == 0 && PQntuples(res) == 1)
-		rc = push_batch(&s->push, number, pg_bool(res, 0, "listed"), err);
-	return rc;
+	return rc == 1 ? push_batch(&s->push, number, listed, err) : rc;
 }
 
 static int push_window(struct scan *s, struct made *m, int64_t number, int64_t count, struct err *err)

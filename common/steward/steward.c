@@ -1,0 +1,289 @@
+#include "steward/steward.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "core/clock.h"
+#include "pg/pg_error.h"
+#include "pg/pg_sync.h"
+#include "pg/pg_url.h"
+#include "redis/redis_sync.h"
+#include "redis/redis_url.h"
+#include "sql.h"
+#include "steward/audit.h"
+#include "steward/charge.h"
+#include "steward/finish.h"
+
+#define MAX_JOBS 10000 /* of a sweep's in Redis; the settings say otherwise */
+#define MAX_BYTES (24u * 1024 * 1024)
+
+/* A migration that was tended before: what its audit and its sweep remember. */
+struct ward {
+	struct charge charge;
+	struct audit audit;
+	struct finisher finisher;
+	bool kept; /* still on the list of this round */
+	struct ward *next;
+};
+
+struct steward {
+	char *database_url;
+	char *redis_url;
+	char who[CHARGE_WHO_MAX];
+	const volatile sig_atomic_t *stop;
+	struct pg_sync *pg;
+	struct redis_sync *redis;
+	struct ward *wards;
+	volatile sig_atomic_t alarmed;
+};
+
+int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const volatile sig_atomic_t *stop,
+		struct err *err)
+{
+	struct steward *s = calloc(1, sizeof(*s));
+	struct redis_url redis;
+	struct pg_url pg;
+	int rc;
+
+	if (s == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	rc = redis_url_parse(&redis, redis_url, err);
+	if (rc == 0)
+		redis_url_free(&redis);
+	if (rc == 0)
+		rc = pg_url_parse(&pg, database_url, "drover", err);
+	if (rc == 0)
+		pg_url_free(&pg);
+	s->database_url = strdup(database_url != NULL ? database_url : "");
+	s->redis_url = strdup(redis_url);
+	s->stop = stop;
+	snprintf(s->who, sizeof(s->who), "%s", who);
+	if (rc == 0 && (s->database_url == NULL || s->redis_url == NULL))
+		rc = err_set(err, ST_NOMEM, "out of memory");
+	if (rc != 0) {
+		steward_free(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+static void ward_free(struct steward *s, struct ward *w)
+{
+	LL_DELETE(s->wards, w);
+	finisher_close(&w->finisher);
+	charge_close(&w->charge);
+	free(w);
+}
+
+static void free_secret(char *s)
+{
+	if (s != NULL)
+		explicit_bzero(s, strlen(s));
+	free(s);
+}
+
+void steward_free(struct steward *s)
+{
+	if (s == NULL)
+		return;
+	while (s->wards != NULL)
+		ward_free(s, s->wards);
+	pg_sync_free(s->pg);
+	redis_sync_free(s->redis);
+	free_secret(s->database_url);
+	free_secret(s->redis_url);
+	free(s);
+}
+
+void steward_alarm(struct steward *s)
+{
+	s->alarmed = 1;
+}
+
+/* Connections are made when there is something to do, and made anew when they broke: once per round, without waiting. */
+static int connect_pg(struct steward *s, struct err *err)
+{
+	char name[64];
+
+	if (s->pg != NULL && !pg_sync_lost(s->pg))
+		return 0;
+	pg_sync_free(s->pg);
+	s->pg = NULL;
+	snprintf(name, sizeof(name), "drover %.40s/steward", s->who);
+	return pg_sync_try_open(&s->pg, s->database_url, name, s->stop, err);
+}
+
+static int connect_redis(struct steward *s, struct err *err)
+{
+	if (s->redis != NULL && !redis_sync_lost(s->redis))
+		return 0;
+	redis_sync_free(s->redis);
+	s->redis = NULL;
+	return redis_sync_try_open(&s->redis, s->redis_url, s->stop, err);
+}
+
+static struct ward *find(struct steward *s, int id)
+{
+	struct ward *w;
+
+	LL_FOREACH(s->wards, w)
+		if (w->charge.id == id)
+			break;
+	if (w == NULL) {
+		w = calloc(1, sizeof(*w));
+		if (w == NULL)
+			return NULL;
+		charge_init(&w->charge, s->pg, s->redis, s->who, id, s->stop);
+		audit_init(&w->audit, &w->charge);
+		finisher_init(&w->finisher, &w->charge);
+		LL_PREPEND(s->wards, w);
+	}
+	w->charge.pg = s->pg;
+	w->charge.redis = s->redis;
+	w->charge.queue.redis = s->redis;
+	w->kept = true;
+	return w;
+}
+
+/* How many jobs a sweep may push now. */
+static int room(struct ward *w, uint64_t *ret, struct err *err)
+{
+	struct queue_depth depth;
+	uint64_t max = w->charge.at.settings.max_backlog > 0 ? w->charge.at.settings.max_backlog : MAX_JOBS;
+	int rc = queue_depth(&w->charge.queue, true, &depth, err);
+
+	if (rc == 0)
+		*ret = queue_depth_jobs(&depth) >= max || depth.bytes >= MAX_BYTES ? 0 : max - queue_depth_jobs(&depth);
+	return rc;
+}
+
+static int finish(struct ward *w, uint64_t until_ms, struct steward_report *report, struct err *err)
+{
+	struct finisher *f = &w->finisher;
+	enum finish what = FINISH_SWEPT;
+	uint64_t jobs;
+	int rc = 0;
+
+	while (rc == 0 && what == FINISH_SWEPT && clock_now_ms(clock_system()) < until_ms) {
+		rc = charge_look(&w->charge, err);
+		if (rc == 0)
+			rc = room(w, &jobs, err);
+		if (rc == 0)
+			rc = finish_step(f, jobs, &what, err);
+		if (rc == 0 && what == FINISH_SWEPT) {
+			report->swept_rows += f->sweep.scanned;
+			report->found_rows += f->sweep.found;
+			w->audit.marker = w->charge.at.push_seq;
+			rc = charge_take_audit(&w->charge, err); /* renew */
+		}
+	}
+	if (rc == 0 && what == FINISH_DONE && strcmp(w->charge.at.state, "cancelled") != 0)
+		report->completed++;
+	/* Soon: a sweep under way, or the last jobs, after which there is something to do. */
+	report->again = report->again || what == FINISH_SWEPT || what == FINISH_PAUSING ||
+			(what == FINISH_WORKING && f->incomplete <= FINISH_FEW && w->charge.at.scan_done);
+	return rc;
+}
+
+static int tend_one(struct steward *s, struct ward *w, bool alarmed, uint64_t until_ms, struct steward_report *report, struct err *err)
+{
+	uint64_t pushed = 0;
+	int rc = charge_take_audit(&w->charge, err);
+
+	(void)s;
+	if (rc == ST_BUSY)
+		return 0;
+	if (rc == 0)
+		rc = charge_look(&w->charge, err);
+	if (rc != 0)
+		return rc;
+	w->charge.queue.redis = w->charge.redis; /* it may just have been loaded */
+	report->tended++;
+	if (alarmed)
+		audit_alarm(&w->audit);
+	rc = audit_watch(&w->audit, err);
+	if (rc == 0 && audit_is_due(&w->audit, clock_now_ms(clock_system()))) {
+		rc = audit_run(&w->audit, &pushed, err);
+		report->pushed += pushed;
+		report->foreign += w->audit.foreign;
+	}
+	if (rc == 0 && charge_runs(&w->charge))
+		rc = finish_windows(&w->finisher, 2000, err);
+	if (rc == 0 && charge_runs(&w->charge))
+		rc = finish(w, until_ms, report, err);
+	return rc == ST_LEASE_LOST || rc == ST_BUSY ? 0 : rc;
+}
+
+static int list(struct steward *s, PGresult **ret, struct err *err)
+{
+	const char *params[] = { s->who };
+	int rc = connect_pg(s, err);
+
+	return rc == 0 ? pg_exec(s->pg, SQL_TEND_LIST, 1, params, ret, err) : rc;
+}
+
+static void forget_others(struct steward *s)
+{
+	struct ward *w, *next;
+
+	LL_FOREACH_SAFE(s->wards, w, next)
+		if (!w->kept)
+			ward_free(s, w);
+}
+
+int steward_tend(struct steward *s, uint64_t budget_ms, struct steward_report *ret, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	uint64_t until = clock_now_ms(clock_system()) + budget_ms;
+	bool alarmed = s->alarmed;
+	struct ward *w;
+	int rc, first = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	s->alarmed = 0;
+	rc = list(s, &res, err);
+	if (rc == 0 && PQntuples(res) > 0)
+		rc = connect_redis(s, err);
+	if (rc != 0) {
+		s->alarmed = s->alarmed || alarmed;
+		return rc;
+	}
+	LL_FOREACH(s->wards, w)
+		w->kept = false;
+	for (int i = 0; i < PQntuples(res) && !pg_sync_lost(s->pg) && !redis_sync_lost(s->redis); i++) {
+		struct err why = ERR_INIT;
+
+		w = find(s, (int)pg_i64(res, i, "id"));
+		if (w == NULL)
+			return err_set(err, ST_NOMEM, "out of memory");
+		rc = tend_one(s, w, alarmed, until, ret, &why);
+		if (rc != 0 && first == 0) {
+			first = rc;
+			if (err != NULL)
+				*err = why;
+			err_wrap(err, "migration '%s'", w->charge.name != NULL ? w->charge.name : "?");
+		}
+	}
+	if (first == 0)
+		forget_others(s);
+	return first;
+}
+
+void steward_retire(struct steward *s)
+{
+	const char *params[] = { s->who };
+	int rc;
+
+	if (s->pg == NULL || pg_sync_lost(s->pg) || s->wards == NULL)
+		return;
+	pg_sync_set_stop(s->pg, NULL);
+	pg_sync_set_deadline_ms(s->pg, 1000);
+	rc = pg_exec(s->pg, SQL_AUDIT_LEASE_DROP, 1, params, NULL, NULL);
+	(void)rc; /* they run out by themselves */
+	pg_sync_set_deadline_ms(s->pg, 0);
+	pg_sync_set_stop(s->pg, s->stop);
+}
