@@ -1,0 +1,76 @@
+/* drover amend: a mended file in the place of a paused migration's, on the same ledger, as a new revision. */
+#include <stdio.h>
+
+#include "cli/output.h"
+#include "producer/console.h"
+#include "registration/register.h"
+
+static const struct out_column columns[] = {
+	{ "name", "migration", .type = OUT_STR },
+	{ "revision", NULL, .type = OUT_ID },
+	{ "state", NULL, .type = OUT_STR },
+};
+
+static int report(const struct cli_call *call, const struct registration *r, struct err *err)
+{
+	CLEANUP(out_close) struct out out;
+
+	out_open(&out, call);
+	if (out.format == OUT_HUMAN) {
+		out_note(&out, "%s is at revision %d now, and paused; to go on: drover resume %s", r->name, r->revision, r->name);
+		return 0;
+	}
+	out_kv(&out, columns, ARRAY_SIZE(columns));
+	out_text(&out, r->name);
+	out_int(&out, r->revision);
+	out_text(&out, r->state);
+	return out_end(&out, NULL, err);
+}
+
+/* All mistakes at once, each with its line, before the error that sums them up. */
+static void print_problems(const struct cli_call *call, struct problems *p, const char *file)
+{
+	CLEANUP(buf_free) struct buf text = BUF_INIT(256 * 1024);
+
+	if (p->n == 0 || cli_flag(call, "--json"))
+		return;
+	problems_print(p, file, &text);
+	fputs(text.data, stderr);
+}
+
+static int run(const struct cli_call *call, void *ctx, struct err *err)
+{
+	struct console *con = ctx;
+	struct register_options options = { .actor = console_actor(con, call) };
+	struct migration_file *file = NULL;
+	struct registration registration;
+	struct problems problems;
+	struct migration_ref m;
+	int rc;
+
+	problems_init(&problems);
+	rc = migration_file_read(call->args[1], &file, &problems, err);
+	if (rc == 0)
+		rc = console_find(con, call, call->args[0], &m, err);
+	if (rc == 0)
+		rc = register_amend(con->pg, m.name, file, &options, &registration, &problems, err);
+	if (rc == 0)
+		rc = report(call, &registration, err);
+	else
+		print_problems(call, &problems, call->args[1]);
+	migration_file_free(file);
+	problems_free(&problems);
+	return rc;
+}
+
+const struct cli_command amend_command = {
+	.name = "amend",
+	.args = "NAME FILE",
+	.min_args = 2,
+	.max_args = 2,
+	.complete = "migrations",
+	.summary = "put a mended file in the place of a paused migration's",
+	.help = "A registered migration does not change: this is the way out for a file with a mistake. The migration must be paused, and table, key, mode and "
+		"whether it is ledger-only must stay as they are. What is done stays done; the rest is done by the new revision. An event in the audit trail tells of it.",
+	.run = run,
+};
