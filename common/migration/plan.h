@@ -14,6 +14,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/strvec.h"
 #include "core/util.h"
 #include "migration/file.h"
 #include "migration/problems.h"
@@ -41,16 +42,22 @@ struct plan_table {
 	size_t nr_keys;
 	bool update_triggers;   /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
 	bool deferred_triggers; /* of these, some may be deferred */
-	bool pending_local;     /* the functions and operators that where and pending use look at nothing but their arguments */
-	bool sets_local;        /* the same for the expressions of set */
 	bool handler_text;      /* the handler's parameter is text[], not an array of the key's type */
+	const struct plan_routine *routines;
+	size_t nr_routines;
+	/* Planner settings that ours replace, NULL-terminated pairs of name and the session's value: the user's statements get these back. */
+	const char *const (*planner)[2];
 };
 
-/* How many rows the functions of a value stand for: what the server has to be asked about. */
-struct plan_names {
-	struct strvec *functions; /* "name" or "schema.name", unquoted */
-	struct strvec *operators;
+/* What the server says of a function's or operator's name; those that it does not know are not here. */
+struct plan_routine {
+	const char *name; /* as plan_names() gave it */
+	bool local;       /* every one of that name is built in, or immutable: looks at nothing but its arguments */
+	bool moving;      /* one of that name is volatile */
 };
+
+/* The functions and operators ("schema.name" if qualified) that set, where and pending use: to be asked about. ST_NOMEM, ST_LIMIT. */
+MUST_CHECK int plan_names(const struct migration_file *f, struct strvec *functions, struct strvec *operators, struct err *err);
 
 /**
  * The plan. @migration_id goes into the statements.

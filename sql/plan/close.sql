@@ -5,5 +5,5 @@ UPDATE drover.batches AS b
        rows_failed = CASE WHEN $3::boolean THEN (SELECT pg_catalog.count(*) FROM drover.failed_jobs f
                                                   WHERE f.migration_id = b.migration_id AND f.root = b.number) ELSE 0 END
  WHERE b.migration_id = {migration} AND b.number BETWEEN $1::bigint AND $2::bigint AND b.state = 'open'
-   AND NOT EXISTS (SELECT FROM {table} WHERE {between:b.first_key,b.last_key} AND {window_member} AND {unsettled:$3::boolean})
+   AND NOT EXISTS ({left:$3})
 RETURNING b.number

@@ -1,7 +1,6 @@
 -- missing: the rows of one window that are still to be done. $1 its number, $2 whether failed rows exist.
--- Returns an array per key column, in key order.
-SELECT {arrays_of_key}
-  FROM (SELECT {key} FROM {table}, drover.batches b
-         WHERE b.migration_id = {migration} AND b.number = $1::bigint AND b.state = 'open'
-           AND {between:b.first_key,b.last_key} AND {window_member} AND {unsettled:$2::boolean}
-         ORDER BY {key}) AS missing
+-- Returns one row: keys1 .., an array per key column, in key order; NULL if none is left.
+SELECT {key_arrays}
+  FROM (SELECT l.* FROM drover.batches b CROSS JOIN LATERAL ({left:$2}) AS l
+         WHERE b.migration_id = {migration} AND b.number = $1::bigint AND b.state = 'open' AND $2::boolean IS NOT NULL
+         ORDER BY {k_of:l}) AS missing

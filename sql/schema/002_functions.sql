@@ -7,7 +7,8 @@
 --   DR005  changed rows are still pending: the migration does not converge
 --   DR006  the job was taken over from a dead worker: mark its start first
 -- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.claim1..4 (keys claimed, an
--- array per column), drover.keys1..4 (those of them that are pending), drover.changed, drover.left, drover.failed, drover.row.
+-- array per column), drover.keys1..4 (those of them that are pending), drover.windows (the window of each key claimed), drover.batch (number
+-- of the batch claimed, or of the one it was split off; empty for row jobs), drover.changed, drover.left, drover.failed, drover.row.
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
@@ -49,7 +50,7 @@ DECLARE
   b record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  SELECT first_key, last_key, keys, state, starts INTO b
+  SELECT first_key, last_key, keys, root, state, starts INTO b
     FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
   IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
     RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
@@ -61,9 +62,11 @@ BEGIN
     RAISE EXCEPTION 'the batch was taken over before' USING ERRCODE = 'DR006';
   END IF;
   PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
+          set_config('drover.batch', coalesce(b.root, p_number)::text, true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   IF p_listed THEN
-    PERFORM drover.set_claim(b.keys, cardinality(b.first_key));
+    PERFORM drover.set_claim(b.keys, cardinality(b.first_key)),
+            set_config('drover.windows', array_fill(coalesce(b.root, p_number), ARRAY[cardinality(b.keys) / cardinality(b.first_key)])::text, true);
   END IF;
 END $$;
 
@@ -72,7 +75,7 @@ CREATE FUNCTION drover.claim_rows(p_migration integer, p_revision integer, p_win
 LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  PERFORM set_config('drover.windows', p_windows, true),
+  PERFORM set_config('drover.windows', p_windows, true), set_config('drover.batch', '', true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   FOR c IN 1..cardinality(p_claims) LOOP
     PERFORM set_config('drover.claim' || c, p_claims[c], true);
@@ -97,7 +100,7 @@ BEGIN
   IF f.starts > 0 AND NOT p_marked THEN
     RAISE EXCEPTION 'the job was taken over before' USING ERRCODE = 'DR006';
   END IF;
-  PERFORM set_config('drover.failed', f.ids::text, true),
+  PERFORM set_config('drover.failed', f.ids::text, true), set_config('drover.batch', '', true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   PERFORM drover.set_claim(ARRAY(SELECT unnest(f.keys)), f.columns);
 END $$;
@@ -253,8 +256,21 @@ $$;
 CREATE FUNCTION drover.bury_batch(p_migration integer, p_number bigint, p_worker text, p_error jsonb) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_id bigint := drover.put_failed(p_migration, p_number, 'dead', NULL, p_worker, p_error);
+  v_image jsonb := nullif(current_setting('drover.row'), '')::jsonb;
+  v_mine  boolean := true;
+  v_id    bigint;
 BEGIN
+  -- A batch that was a window of row jobs, ledger-only: one of those may have done the row meanwhile.
+  IF v_image IS NOT NULL AND EXISTS (SELECT FROM drover.migrations WHERE id = p_migration AND ledger_only AND mode = 'row') THEN
+    INSERT INTO drover.row_receipts (migration_id, batch, key_hash)
+    VALUES (p_migration, current_setting('drover.batch')::bigint,
+            drover.key_hash(ARRAY(SELECT jsonb_array_elements_text(v_image -> 'key'))))
+    ON CONFLICT DO NOTHING;
+    v_mine := FOUND;
+  END IF;
+  IF v_mine THEN
+    v_id := drover.put_failed(p_migration, p_number, 'dead', NULL, p_worker, p_error);
+  END IF;
   UPDATE drover.batches
      SET state = 'done', rows_failed = (v_id IS NOT NULL)::integer, rows_skipped = (v_id IS NULL)::integer * rows, worker = p_worker,
          completed_at = clock_timestamp(), failed_at = now(), last_error = left(p_error ->> 'message', 2000)

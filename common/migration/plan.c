@@ -1,0 +1,321 @@
+/*
+ * plan.c - the SQL that a migration becomes: which templates, in which order, for which job.
+ */
+#include "migration/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "migration/plan_private.h"
+#include "migration/template.h"
+#include "plan_sql.h"
+
+struct plan {
+	struct plan_fill fill;
+	json_t *json;
+	struct problems *problems;
+	struct err *err;
+	bool pending_local; /* where and pending look at their own row alone */
+	bool apply;         /* one statement does it all */
+	bool check;
+};
+
+/* ------------------------------------------------------------ statements */
+
+static int add_statement(struct plan *p, const char *name, const struct plan_fill *c, const char *text)
+{
+	CLEANUP(buf_free) struct buf sql = BUF_INIT(PLAN_SQL_MAX);
+	int rc = plan_fill(c, text, &sql, p->err);
+
+	if (rc != 0)
+		return rc;
+	if (json_object_set_new(json_object_get(p->json, "statements"), name, json_string(sql.data)) != 0)
+		return err_set(p->err, ST_NOMEM, "out of memory");
+	return 0;
+}
+
+static int add_statements(struct plan *p)
+{
+	static const struct {
+		const char *name;
+		const char *text;
+		enum plan_scope scope;
+		bool blind, sweep, predicate; /* predicate: not for a ledger-only migration */
+	} all[] = {
+		{ "scan", PLAN_SCAN, PLAN_RANGE, false, false, false },
+		{ "scan_blind", PLAN_SCAN, PLAN_RANGE, true, false, false },
+		{ "sweep", PLAN_SCAN, PLAN_RANGE, false, true, true },
+		{ "sweep_blind", PLAN_SCAN, PLAN_RANGE, true, true, true },
+		{ "split_range", PLAN_SPLIT, PLAN_RANGE, false, false, false },
+		{ "split_range_blind", PLAN_SPLIT, PLAN_RANGE, true, false, false },
+		{ "split_list", PLAN_SPLIT, PLAN_LIST, false, false, false },
+		{ "split_list_blind", PLAN_SPLIT, PLAN_LIST, true, false, false },
+		{ "image_range", PLAN_ROW_IMAGE, PLAN_RANGE, false, false, false },
+		{ "image_range_blind", PLAN_ROW_IMAGE, PLAN_RANGE, true, false, false },
+		{ "image_list", PLAN_ROW_IMAGE, PLAN_LIST, false, false, false },
+		{ "image_list_blind", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false },
+		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false },
+		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false },
+		{ "verify", PLAN_VERIFY, PLAN_RANGE, false, false, true },
+		{ "verify_blind", PLAN_VERIFY, PLAN_RANGE, true, false, true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		struct plan_fill c = p->fill;
+		int rc;
+
+		if (all[i].predicate && p->fill.f->ledger)
+			continue;
+		c.scope = all[i].scope;
+		c.blind = all[i].blind;
+		c.sweep = all[i].sweep;
+		rc = add_statement(p, all[i].name, &c, all[i].text);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------ scripts */
+
+static int add_sql(struct plan *p, json_t *script, const char *sql, const char *role, int line)
+{
+	if (json_array_append_new(script, json_pack("{s:s, s:s, s:i}", "sql", sql, "role", role, "line", line)) != 0)
+		return err_set(p->err, ST_NOMEM, "out of memory");
+	return 0;
+}
+
+static int add_step(struct plan *p, json_t *script, const struct plan_fill *c, const char *text, const char *role, int line)
+{
+	CLEANUP(buf_free) struct buf sql = BUF_INIT(PLAN_SQL_MAX);
+	int rc = plan_fill(c, text, &sql, p->err);
+
+	return rc != 0 ? rc : add_sql(p, script, sql.data, role, line);
+}
+
+static int add_backfill(struct plan *p, json_t *script)
+{
+	const struct migration_statements *list = &p->fill.f->sections[SECTION_BACKFILL];
+	CLEANUP(buf_free) struct buf batch = BUF_INIT(PLAN_SQL_MAX), keys = BUF_INIT(PLAN_SQL_MAX);
+
+	plan_add_batch(&p->fill, &batch);
+	plan_add_keys(&p->fill, &keys);
+	for (size_t i = 0; i < list->n; i++) {
+		CLEANUP(buf_free) struct buf sql = BUF_INIT(PLAN_SQL_MAX);
+		int rc = template_fill(list->v[i].text, batch.data, keys.data, &sql, p->err);
+
+		if (rc == 0)
+			rc = add_sql(p, script, sql.data, "transform", list->v[i].line);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int add_handler(struct plan *p, json_t *script)
+{
+	CLEANUP(buf_free) struct buf sql = BUF_INIT(PLAN_SQL_MAX);
+
+	(void)buf_printf(&sql, "CALL %s(", p->fill.f->handler.text);
+	if (p->fill.t->handler_text)
+		(void)buf_puts(&sql, "pg_catalog.current_setting('drover.keys1')::text[]");
+	else
+		plan_add_keys(&p->fill, &sql);
+	(void)buf_puts(&sql, ")");
+	return add_sql(p, script, sql.data, "transform", p->fill.f->handler.line);
+}
+
+static int predicate_line(const struct migration_file *f)
+{
+	return f->pending.line > 0 ? f->pending.line : f->where.line > 0 ? f->where.line : f->nr_sets > 0 ? f->sets[0].line : f->table.line;
+}
+
+/* lock, pick, the user's own work, check */
+static int add_general(struct plan *p, json_t *script, struct plan_fill c)
+{
+	const struct migration_file *f = p->fill.f;
+	int rc, line = predicate_line(f);
+
+	c.restore = true;
+	c.last_pick = p->pending_local;
+	rc = add_step(p, script, &c, PLAN_LOCK, "lock", line);
+	c.last_pick = true;
+	if (rc == 0 && !p->pending_local)
+		rc = add_step(p, script, &c, PLAN_PICK, "pick", line);
+	if (rc == 0 && f->nr_sets > 0)
+		rc = add_step(p, script, &c, PLAN_UPDATE, "transform", f->sets[0].line);
+	else if (rc == 0 && f->handler.text != NULL)
+		rc = add_handler(p, script);
+	else if (rc == 0)
+		rc = add_backfill(p, script);
+	if (rc == 0 && p->fill.t->deferred_triggers)
+		rc = add_sql(p, script, "SET CONSTRAINTS ALL IMMEDIATE", "transform", line);
+	if (rc == 0 && !f->ledger)
+		rc = add_step(p, script, &c, PLAN_CHECK, "check", line);
+	return rc;
+}
+
+static int add_script(struct plan *p, const char *name, enum plan_scope scope)
+{
+	bool replay = strcmp(name, "replay") == 0, receipts = p->fill.f->ledger && p->fill.mode == MIGRATION_ROW && !replay;
+	json_t *script = json_array();
+	struct plan_fill c = p->fill;
+	int rc = 0;
+
+	if (json_object_set_new(json_object_get(p->json, "scripts"), name, script) != 0)
+		return err_set(p->err, ST_NOMEM, "out of memory");
+	c.scope = scope;
+	if (receipts && scope == PLAN_RANGE)
+		rc = add_step(p, script, &c, PLAN_ENLIST, "receipts", 0);
+	if (receipts)
+		c.scope = PLAN_LIST;
+	if (rc == 0 && receipts)
+		rc = add_step(p, script, &c, PLAN_RECEIPTS, "receipts", 0);
+	/* Rows of a list are locked in key order by one index scan only where the key is one column. */
+	if (rc == 0 && p->apply && !replay && (c.scope == PLAN_RANGE || c.t->nr_keys == 1))
+		rc = add_step(p, script, &c, PLAN_APPLY, "apply", p->fill.f->sets[0].line);
+	else if (rc == 0)
+		rc = add_general(p, script, c);
+	if (rc == 0 && replay)
+		rc = add_step(p, script, &c, PLAN_OUTCOME, "outcome", 0);
+	return rc;
+}
+
+/* ------------------------------------------------------------ what the migration is */
+
+static int is_local(struct plan *p, const char *expression, bool *ret)
+{
+	struct plan_facts facts;
+	int rc = expression == NULL ? 0 : plan_facts_of(p->fill.t, expression, &facts, p->err);
+
+	if (rc == 0 && expression != NULL) {
+		*ret = *ret && facts.local;
+		tree_facts_free(&facts.names);
+	}
+	return rc;
+}
+
+/* Could the lock be too weak: does the work change a column of a unique index, or delete rows? */
+static bool wants_strong_lock(const struct plan_fill *c)
+{
+	for (size_t i = 0; i < c->f->nr_sets; i++) {
+		const struct plan_column *column = plan_find_column(c->t, c->f->sets[i].column);
+
+		if (column != NULL && column->locking)
+			return true;
+	}
+	for (size_t i = 0; i < c->f->sections[SECTION_BACKFILL].n; i++) {
+		const char *text = c->f->sections[SECTION_BACKFILL].v[i].text;
+
+		/* A word in a string too: a stronger lock than needed is no mistake. */
+		if (strcasestr(text, "delete") != NULL || strcasestr(text, "merge") != NULL)
+			return true;
+	}
+	return false;
+}
+
+static int judge(struct plan *p, char **ret_derived)
+{
+	const struct migration_file *f = p->fill.f;
+	bool sets_local = true;
+	int rc = 0;
+
+	if (f->ledger)
+		p->fill.pending = NULL;
+	else if (f->pending.text != NULL)
+		p->fill.pending = f->pending.text;
+	else {
+		rc = plan_derive_pending(f, p->fill.t, ret_derived, p->problems, p->err);
+		p->fill.pending = *ret_derived;
+		p->fill.keep_written = f->nr_sets > 1;
+	}
+	p->pending_local = true;
+	if (rc == 0)
+		rc = is_local(p, p->fill.pending, &p->pending_local);
+	if (rc == 0)
+		rc = is_local(p, f->where.text, &p->pending_local);
+	for (size_t i = 0; i < f->nr_sets && rc == 0; i++)
+		rc = is_local(p, f->sets[i].expression, &sets_local);
+	p->apply = f->nr_sets > 0 && p->pending_local && sets_local && !p->fill.t->update_triggers;
+	p->fill.strong = wants_strong_lock(&p->fill);
+	return rc;
+}
+
+static void check_keys_placeholder(struct plan *p)
+{
+	const struct migration_statements *list = &p->fill.f->sections[SECTION_BACKFILL];
+
+	for (size_t i = 0; i < list->n && p->fill.t->nr_keys > 1; i++) {
+		struct scan_tokens tokens;
+		struct placeholders found;
+		size_t offset;
+
+		if (scan_sql(list->v[i].text, &tokens, &offset, NULL) != 0)
+			continue;
+		if (template_find(list->v[i].text, &tokens, &found, NULL) == 0) {
+			for (size_t k = 0; k < found.n; k++) {
+				if (found.v[k].keys)
+					(void)problems_add(
+						p->problems, list->v[i].line + scan_line_of(list->v[i].text, found.v[k].start) - 1,
+						":keys is an array and the key has several columns; expected :batch, a relation of them");
+			}
+			template_free(&found);
+		}
+		scan_free(&tokens);
+	}
+}
+
+static int add_key(struct plan *p)
+{
+	json_t *list = json_object_get(p->json, "key");
+
+	for (size_t i = 0; i < p->fill.t->nr_keys; i++) {
+		const struct plan_column *key = p->fill.t->keys[i];
+
+		if (json_array_append_new(list,
+					  json_pack("{s:s, s:s, s:b}", "name", key->name, "type", key->type, "dense", key->integer)) != 0)
+			return err_set(p->err, ST_NOMEM, "out of memory");
+	}
+	return 0;
+}
+
+int plan_make(const struct migration_file *f, const struct plan_table *t, enum migration_mode mode, int migration_id, json_t **ret,
+	      struct problems *problems, struct err *err)
+{
+	struct plan p = {
+		.fill = { .f = f, .t = t, .mode = mode, .migration_id = migration_id },
+		.json = json_pack("{s:i, s:{}, s:{}, s:[], s:b}", "version", PLAN_VERSION, "scripts", "statements", "key", "row_local", 0),
+		.problems = problems,
+		.err = err,
+	};
+	size_t before = problems->total;
+	char *derived = NULL;
+	int rc;
+
+	if (p.json == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	rc = judge(&p, &derived);
+	if (rc == 0)
+		check_keys_placeholder(&p);
+	if (rc == 0 && problems->total > before)
+		rc = err_set(err, ST_INPUT, "the migration has mistakes");
+	if (rc == 0)
+		rc = add_script(&p, "range", PLAN_RANGE);
+	if (rc == 0)
+		rc = add_script(&p, "list", PLAN_LIST);
+	if (rc == 0)
+		rc = add_script(&p, "replay", PLAN_LIST);
+	if (rc == 0)
+		rc = add_statements(&p);
+	if (rc == 0)
+		rc = add_key(&p);
+	if (rc == 0 && json_object_set_new(p.json, "row_local", json_boolean(p.apply)) != 0)
+		rc = err_set(err, ST_NOMEM, "out of memory");
+	free(derived);
+	if (rc != 0) {
+		json_decref(p.json);
+		return rc;
+	}
+	*ret = p.json;
+	return 0;
+}
