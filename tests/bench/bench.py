@@ -8,6 +8,7 @@ Prints one line per figure with the bar it is held against; ends with status 1 i
 """
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -38,6 +39,15 @@ def fill(db, rows):
         db.sql(statement)
 
 
+@contextlib.contextmanager
+def closing_database(server):
+    db = server.database()
+    try:
+        yield db
+    finally:
+        db.drop()
+
+
 class Report:
     def __init__(self):
         self.missed = 0
@@ -64,7 +74,7 @@ def timed(db, sql):
 
 def one_command(report, server, rows):
     """A `set` migration of three lines on a large table with `drover run`, against the one-shot UPDATE of the same rows."""
-    with server.database() as db:
+    with closing_database(server) as db:
         fill(db, rows)
         one_shot_s = timed(db, "UPDATE people SET first_name = split_part(full_name, ' ', 1) WHERE first_name IS NULL")
         fill(db, rows)
@@ -82,7 +92,7 @@ def one_command(report, server, rows):
 
 def memory(report, server, rows, mode, text):
     """Peak memory of producer, worker and Redis while a large table is migrated."""
-    with server.database() as db, Redis() as redis:
+    with closing_database(server) as db, Redis() as redis:
         fill(db, rows)
         drover = Drover(db.url, redis.url)
         try:
@@ -110,7 +120,7 @@ def memory(report, server, rows, mode, text):
 
 
 def idle(report, server, seconds):
-    with server.database() as db, Redis() as redis:
+    with closing_database(server) as db, Redis() as redis:
         drover = Drover(db.url, redis.url)
         try:
             drover.run("init")
