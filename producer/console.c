@@ -1,5 +1,6 @@
 #include "producer/console.h"
 
+#include <poll.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/log.h"
 #include "core/outage.h"
 #include "core/text.h"
 #include "pg/pg_sync.h"
@@ -22,16 +24,24 @@ static void on_signal(int number)
 	*stop_flag = 1;
 }
 
+/* `drover failed | head` ends without a word, as it should; a server that hangs up is an error with a reason. */
+static void on_broken_pipe(int number)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+	if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)
+		_exit(128 + number);
+}
+
 void console_init(struct console *con)
 {
-	struct sigaction stop = { .sa_handler = on_signal }, ignore = { .sa_handler = SIG_IGN };
+	struct sigaction stop = { .sa_handler = on_signal }, pipe = { .sa_handler = on_broken_pipe };
 
 	*con = (struct console){ .stop = 0 };
 	stop_flag = &con->stop;
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
-	/* A server that hangs up must be an error with a reason, not the end. */
-	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGPIPE, &pipe, NULL);
 }
 
 void console_close(struct console *con)
@@ -110,6 +120,12 @@ static void application_name(const struct cli_call *call, char *out, size_t size
 	snprintf(out, size, "drover %s", call->command != NULL ? call->command->name : "console");
 }
 
+/* Log lines are for workers; here they only explain what is said otherwise. */
+static void set_log(const struct cli_call *call)
+{
+	log_setup(cli_flag(call, "--verbose") ? LOG_DEBUG : LOG_WARN, cli_flag(call, "--json") ? LOG_JSON : LOG_KV);
+}
+
 int console_pg(struct console *con, const struct cli_call *call, struct err *err)
 {
 	struct outage outage;
@@ -118,6 +134,7 @@ int console_pg(struct console *con, const struct cli_call *call, struct err *err
 
 	if (con->pg != NULL)
 		return 0;
+	set_log(call);
 	application_name(call, name, sizeof(name));
 	console_outage(&outage, "PostgreSQL");
 	rc = pg_sync_open_said(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
@@ -140,6 +157,7 @@ int console_try_pg(struct console *con, const struct cli_call *call, struct err 
 
 	if (con->pg != NULL)
 		return 0;
+	set_log(call);
 	application_name(call, name, sizeof(name));
 	rc = pg_sync_try_open(&con->pg, console_database_url(call), name, &con->stop, err);
 	if (rc != 0)

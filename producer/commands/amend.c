@@ -13,7 +13,7 @@ static const struct out_column columns[] = {
 
 static int report(const struct cli_call *call, const struct registration *r, struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 
 	out_open(&out, call);
 	if (out.format == OUT_HUMAN) {

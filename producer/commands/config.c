@@ -91,7 +91,7 @@ static void show_one(struct out *out, const struct settings *s, enum setting_id 
 static int show(struct console *con, const struct cli_call *call, const struct request *r, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *origins = NULL;
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	struct settings s;
 	int rc = migrations_settings(con->pg, r->m.id, &s, err);
 
@@ -111,7 +111,7 @@ static int show_value(struct console *con, const struct cli_call *call, const st
 {
 	static const struct out_column value_columns[] = { { "key", NULL, .type = OUT_STR }, { "value", NULL, .type = OUT_STR } };
 	CLEANUP(buf_free) struct buf value = BUF_INIT(VALUE_MAX);
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	struct settings s;
 	int rc = migrations_settings(con->pg, r->m.id, &s, err);
 

@@ -23,7 +23,7 @@ static const struct out_column columns[] = {
 static int report(const struct cli_call *call, const struct migration_ref *m, const char *state, int64_t dropped, const char *text,
 		  struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 
 	out_open(&out, call);
 	if (out.format == OUT_HUMAN) {

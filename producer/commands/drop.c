@@ -58,11 +58,11 @@ static int drop_all(struct drop *d, struct err *err)
 
 static int report(struct drop *d, const char *done, struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 
 	out_open(&out, d->call);
 	if (out.format == OUT_HUMAN) {
-		out_note(&out, "%s dead letters %s", text_human_rows((uint64_t)d->dropped).s, done);
+		out_note(&out, "%s dead letter%s %s", text_human_rows((uint64_t)d->dropped).s, d->dropped == 1 ? "" : "s", done);
 		if (d->dropped < d->matched)
 			out_note(
 				&out,
@@ -199,7 +199,7 @@ static int run_prune(const struct cli_call *call, void *ctx, struct err *err)
 	d.filter.failed.states = "done,gone,not pending";
 	set_age(&d, age, sizeof(age));
 	if (rc == 0)
-		rc = drop(&d, "Drop the history of %s dead letters that are settled?", "that were settled are dropped", err);
+		rc = drop(&d, "Drop the history of %s dead letters that are settled?", "with a settled fate dropped", err);
 	filter_close(&d.filter);
 	return rc;
 }

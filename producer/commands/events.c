@@ -20,7 +20,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct console *con = ctx;
 	struct migration_ref m = { .id = 0 };
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	uint64_t left = cli_u64(call, "--limit");
 	int64_t before = 0;
 	int n = PAGE, rc = call->nargs > 0 ? console_find(con, call, call->args[0], &m, err) : console_pg(con, call, err);

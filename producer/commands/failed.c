@@ -89,7 +89,7 @@ static void put_row(struct out *out, const PGresult *res, int i)
 
 static int list(struct console *con, const struct cli_call *call, const struct failed_filter *f, struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	uint64_t limit = cli_u64(call, "--limit"), left = limit == 0 ? UINT64_MAX : limit;
 	int64_t before = (int64_t)cli_u64(call, "--before");
 	int rc = 0, n = PAGE;
@@ -118,7 +118,7 @@ static int list(struct console *con, const struct cli_call *call, const struct f
 static int groups(struct console *con, const struct cli_call *call, const struct failed_filter *f, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	uint64_t limit = cli_u64(call, "--limit");
 	int rc = failed_groups(con->pg, f, limit == 0 ? INT32_MAX : (int)limit, &res, err);
 
@@ -221,7 +221,7 @@ static int run_show(const struct cli_call *call, void *ctx, struct err *err)
 					     "due_at",   "queued_at" };
 	struct console *con = ctx;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	uint64_t id;
 	int rc = text_parse_u64(call->args[0], 1, INT64_MAX - 1, &id, err);
 

@@ -44,7 +44,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	const struct schema_roles roles = { cli_str(call, "--worker-role"), cli_str(call, "--producer-role"),
 					    cli_str(call, "--reader-role") };
 	bool rekeyed = cli_flag(call, "--rekey");
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	int rc = 0;
 
 	out_open(&out, call);

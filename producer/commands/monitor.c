@@ -106,12 +106,14 @@ static int monitor(struct console *con, const struct cli_call *call, struct out 
 		if (why.len > 0 || !cli_flag(call, "--quiet"))
 			put(out, why.len > 0, s.name, s.state, s.dead, why.len > 0 ? why.data : NULL);
 	}
+	if (rc == 0 && out->format == OUT_HUMAN && PQntuples(res) == 0 && !cli_flag(call, "--quiet"))
+		out_note(out, "OK drover: no migrations");
 	return rc;
 }
 
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	struct err why = ERR_INIT;
 	bool alert = false;
 	int rc;

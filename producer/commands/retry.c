@@ -97,6 +97,7 @@ static int push_some(struct retry *r, struct touched *t, const PGresult *res, st
 		rc = push_flush(&push, err);
 	if (rc == 0)
 		r->pushed += (int64_t)push.pushed;
+	push_close(&push);
 	return rc;
 }
 
@@ -203,17 +204,18 @@ static int write_events(struct retry *r, struct err *err)
 
 static int report(struct retry *r, bool dry_run, struct err *err)
 {
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 
 	out_open(&out, r->call);
 	if (out.format == OUT_HUMAN) {
 		if (dry_run)
-			out_note(&out, "%s dead letters would be replayed", text_human_rows((uint64_t)r->matched).s);
+			out_note(&out, "%s dead letter%s would be replayed", text_human_rows((uint64_t)r->matched).s,
+				 r->matched == 1 ? "" : "s");
 		else if (r->queued == 0)
 			out_note(&out, "nothing to replay: no dead letter fits");
 		else
-			out_note(&out, "%s dead letters queued for a replay; what fails again is dead again: drover failed",
-				 text_human_rows((uint64_t)r->queued).s);
+			out_note(&out, "%s dead letter%s queued for a replay; what fails again is dead again: drover failed",
+				 text_human_rows((uint64_t)r->queued).s, r->queued == 1 ? "" : "s");
 		return 0;
 	}
 	out_kv(&out, columns, ARRAY_SIZE(columns));

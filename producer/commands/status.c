@@ -390,7 +390,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct watch w = { .con = ctx, .call = call };
 	struct migration_ref m = { .id = 0 };
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	int rc;
 
 	out_open(&out, call);

@@ -91,7 +91,7 @@ static int report(const struct cli_call *call, const struct migration_ref *m, co
 		  struct err *err)
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(1000);
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 
 	verdict(r, &text);
 	buf_puts(&w->json, w->keys > 0 ? "]" : "[]");

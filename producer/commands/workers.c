@@ -34,7 +34,7 @@ static int run_workers(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct console *con = ctx;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	int rc = console_pg(con, call, err);
 
 	if (rc == 0)
@@ -67,7 +67,7 @@ static int run_restart(const struct cli_call *call, void *ctx, struct err *err)
 {
 	static const struct out_column asked_columns[] = { { "asked", "workers asked", .type = OUT_INT } };
 	struct console *con = ctx;
-	CLEANUP(out_close) struct out out;
+	CLEANUP(out_close) struct out out = { 0 };
 	int rc = console_pg(con, call, err), n = 0;
 
 	if (rc == 0)
