@@ -249,6 +249,14 @@ int pg_sync_reopen(struct pg_sync *c, struct outage *outage, struct err *err)
 	return connect_waiting(c, outage, err);
 }
 
+int pg_sync_try_reopen(struct pg_sync *c, struct err *err)
+{
+	PQclear(c->failed);
+	c->failed = NULL;
+	drop(c);
+	return connect_once(c, err);
+}
+
 void pg_sync_free(struct pg_sync *c)
 {
 	if (c == NULL)

@@ -47,6 +47,9 @@ MUST_CHECK int pg_sync_open_said(struct pg_sync **ret, const char *url, const ch
 /* Connect anew with the same parameters, waiting as above; @outage NULL: logged. Whatever transaction was open is gone. */
 MUST_CHECK int pg_sync_reopen(struct pg_sync *c, struct outage *outage, struct err *err);
 
+/* The same, once: ST_DISCONNECTED if the server is still away; other errors as pg_sync_try_open(). */
+MUST_CHECK int pg_sync_try_reopen(struct pg_sync *c, struct err *err);
+
 /* Closes; NULL is fine. */
 void pg_sync_free(struct pg_sync *c);
 

@@ -370,6 +370,12 @@ int redis_sync_reopen(struct redis_sync *r, struct outage *outage, struct err *e
 	return connect_waiting(r, outage, err);
 }
 
+int redis_sync_try_reopen(struct redis_sync *r, struct err *err)
+{
+	drop(r);
+	return connect_once(r, err);
+}
+
 void redis_sync_free(struct redis_sync *r)
 {
 	if (r == NULL)

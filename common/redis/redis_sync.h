@@ -56,6 +56,9 @@ MUST_CHECK int redis_sync_open(struct redis_sync **ret, const char *url, const v
 /* Connect anew with the same URL, waiting as above. */
 MUST_CHECK int redis_sync_reopen(struct redis_sync *r, struct outage *outage, struct err *err);
 
+/* The same, once: errors as redis_sync_try_open(). */
+MUST_CHECK int redis_sync_try_reopen(struct redis_sync *r, struct err *err);
+
 void redis_sync_free(struct redis_sync *r); /* NULL is fine */
 
 bool redis_sync_lost(const struct redis_sync *r);

@@ -123,9 +123,6 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 	rc = settings_apply(&at->settings, pg_str(res, 0, "settings_now"), err);
 	if (rc != 0)
 		return err_wrap(err, "the settings of '%s'", c->name);
-	/* `drover config NAME batch_size=N` beats what was registered. */
-	if (settings_given(&at->settings, SETTING_BATCH_SIZE))
-		at->batch_size = (int64_t)at->settings.batch_size;
 	return 0;
 }
 
@@ -153,17 +150,17 @@ int charge_look(struct charge *c, struct err *err)
 
 /* ------------------------------------------------------------ leases */
 
-int charge_take(struct charge *c, char *ret_holder, int64_t *ret_left_ms, struct err *err)
+int charge_take(struct charge *c, const char *dead, char *ret_holder, int64_t *ret_left_ms, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	CLEANUP(pg_result_freep) PGresult *holder = NULL;
 	char id[16], lease[16];
-	const char *params[] = { id, c->who, lease };
+	const char *params[] = { id, c->who, lease, dead };
 	int rc;
 
 	snprintf(id, sizeof(id), "%d", c->id);
 	snprintf(lease, sizeof(lease), "%d", CHARGE_LEASE_MS);
-	rc = pg_exec(c->pg, SQL_LEASE_TAKE, 3, params, &res, err);
+	rc = pg_exec(c->pg, SQL_LEASE_TAKE, 4, params, &res, err);
 	if (rc != 0)
 		return rc;
 	if (PQntuples(res) == 1) {

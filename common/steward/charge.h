@@ -95,8 +95,11 @@ static inline bool charge_runs(const struct charge *c)
 
 /* ------------------------------------------------------------ leases */
 
-/* Become the producer. ST_BUSY while another is: @ret_holder (of CHARGE_WHO_MAX bytes) says who, *@ret_left_ms for how long still. */
-MUST_CHECK int charge_take(struct charge *c, char *ret_holder, int64_t *ret_left_ms, struct err *err);
+/**
+ * Become the producer. ST_BUSY while another is: @ret_holder (of CHARGE_WHO_MAX bytes) says who, *@ret_left_ms for how long still.
+ * @dead: a holder that is known to be no more, whose lease need not run out; NULL: none.
+ */
+MUST_CHECK int charge_take(struct charge *c, const char *dead, char *ret_holder, int64_t *ret_left_ms, struct err *err);
 
 /* Stay the producer; does nothing if a third of the lease has not passed. ST_LEASE_LOST. */
 MUST_CHECK int charge_renew(struct charge *c, struct err *err);

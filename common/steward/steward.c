@@ -6,7 +6,9 @@
 
 #include <utlist.h>
 
+#include "core/buf.h"
 #include "core/clock.h"
+#include "pg/pg_array.h"
 #include "pg/pg_error.h"
 #include "pg/pg_sync.h"
 #include "pg/pg_url.h"
@@ -32,6 +34,7 @@ struct ward {
 struct steward {
 	char *database_url;
 	char *redis_url;
+	char *only; /* names as an array literal; NULL: all */
 	char who[CHARGE_WHO_MAX];
 	const volatile sig_atomic_t *stop;
 	struct pg_sync *pg;
@@ -40,8 +43,21 @@ struct steward {
 	volatile sig_atomic_t alarmed;
 };
 
-int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const volatile sig_atomic_t *stop,
-		struct err *err)
+static int keep_names(struct steward *s, const char *const *only)
+{
+	CLEANUP(buf_free) struct buf b = BUF_INIT(64 * 1024);
+
+	if (only == NULL || only[0] == NULL)
+		return 0;
+	for (size_t i = 0; only[i] != NULL; i++)
+		pg_array_add(&b, i == 0, only[i]);
+	pg_array_end(&b, false);
+	s->only = buf_detach(&b);
+	return s->only != NULL ? 0 : ST_NOMEM;
+}
+
+int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const char *const *only,
+		const volatile sig_atomic_t *stop, struct err *err)
 {
 	struct steward *s = calloc(1, sizeof(*s));
 	struct redis_url redis;
@@ -61,7 +77,7 @@ int steward_new(struct steward **ret, const char *database_url, const char *redi
 	s->redis_url = strdup(redis_url);
 	s->stop = stop;
 	snprintf(s->who, sizeof(s->who), "%s", who);
-	if (rc == 0 && (s->database_url == NULL || s->redis_url == NULL))
+	if (rc == 0 && (s->database_url == NULL || s->redis_url == NULL || keep_names(s, only) != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	if (rc != 0) {
 		steward_free(s);
@@ -96,6 +112,7 @@ void steward_free(struct steward *s)
 	redis_sync_free(s->redis);
 	free_secret(s->database_url);
 	free_secret(s->redis_url);
+	free(s->only);
 	free(s);
 }
 
@@ -220,10 +237,10 @@ static int tend_one(struct steward *s, struct ward *w, bool alarmed, uint64_t un
 
 static int list(struct steward *s, PGresult **ret, struct err *err)
 {
-	const char *params[] = { s->who };
+	const char *params[] = { s->who, s->only };
 	int rc = connect_pg(s, err);
 
-	return rc == 0 ? pg_exec(s->pg, SQL_TEND_LIST, 1, params, ret, err) : rc;
+	return rc == 0 ? pg_exec(s->pg, SQL_TEND_LIST, 2, params, ret, err) : rc;
 }
 
 static void forget_others(struct steward *s)

@@ -32,10 +32,11 @@ struct steward_report {
 };
 
 /**
- * Nothing is connected yet. @who names the holder of the leases: the worker's name. Strings are copied; @stop (may be NULL) must outlive it.
- * ST_INPUT for a wrong URL, ST_NOMEM.
+ * Nothing is connected yet. @who names the holder of the leases: the worker's name. @only: names of migrations, ending with NULL; others are
+ * left alone, as they must be by a worker that was told to (--migration), for their jobs may live in another Redis. NULL or empty: all.
+ * Strings are copied; @stop (may be NULL) must outlive it. ST_INPUT for a wrong URL, ST_NOMEM.
  */
-MUST_CHECK int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who,
+MUST_CHECK int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const char *const *only,
 			   const volatile sig_atomic_t *stop, struct err *err);
 void steward_free(struct steward *s); /* NULL is fine; gives back no lease: see steward_retire() */
 

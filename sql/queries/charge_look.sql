@@ -1,6 +1,8 @@
 -- charge_look: where a migration stands, for whoever tends it; twice a second, so nothing of it may grow with the table.
 -- Params: $1 migration id. Returns: one row, or none.
-SELECT m.state, coalesce(m.state_reason, '') AS state_reason, coalesce(m.state_by, '') AS state_by, m.revision, m.batch_size, m.row_limit,
+SELECT m.state, coalesce(m.state_reason, '') AS state_reason, coalesce(m.state_by, '') AS state_by, m.revision, m.row_limit,
+       coalesce((SELECT w.value::integer FROM drover.worker_config AS w WHERE w.migration_id = m.id AND w.key = 'batch_size'),
+                m.batch_size) AS batch_size,
        m.scan_cursor::text AS scan_cursor, m.scan_done_at IS NOT NULL AS scan_done, m.rows_scanned, m.rows_found, m.estimated_rows,
        m.sweep, m.sweep_cursor::text AS sweep_cursor, m.sweep_found, m.sweep_last, m.sweep_stuck,
        m.sweep_done_at IS NOT NULL AS sweep_done,
