@@ -30,9 +30,9 @@ struct text_short cli_bounds(const struct cli_option *o)
 		return t;
 	}
 	if (o->max == 0)
-		snprintf(t.s, sizeof(t.s), "at least %.24s", low.s);
+		snprintf(t.s, sizeof(t.s), "at least %.28s", low.s);
 	else
-		snprintf(t.s, sizeof(t.s), "%.16s to %.16s", low.s, high.s);
+		snprintf(t.s, sizeof(t.s), "%.28s to %.28s", low.s, high.s);
 	return t;
 }
 

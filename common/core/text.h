@@ -61,7 +61,7 @@ bool text_one_of(const char *s, const char *const *list);
 /* ------------------------------------------------------------ writing */
 
 struct text_short {
-	char s[40];
+	char s[64]; /* two numbers and a word between them */
 };
 
 struct text_short text_human_rows(uint64_t n);             /* 12345 -> "12,345" */
