@@ -116,12 +116,8 @@ static int add_handler(struct plan *p, json_t *script)
 {
 	CLEANUP(buf_free) struct buf sql = BUF_INIT(PLAN_SQL_MAX);
 
-	(void)buf_printf(&sql, "CALL %s(", p->fill.f->handler.text);
-	if (p->fill.t->handler_text)
-		(void)buf_puts(&sql, "pg_catalog.current_setting('drover.keys1')::text[]");
-	else
-		plan_add_keys(&p->fill, &sql);
-	(void)buf_puts(&sql, ")");
+	/* The array literal reads as an array of any type that the key's text is a value of. */
+	(void)buf_printf(&sql, "CALL %s(pg_catalog.current_setting('drover.keys1')::%s)", p->fill.f->handler.text, p->fill.t->handler_type);
 	return add_sql(p, script, sql.data, "transform", p->fill.f->handler.line);
 }
 

@@ -18,6 +18,7 @@
 #include "core/util.h"
 #include "migration/file.h"
 #include "migration/problems.h"
+#include "migration/tree.h"
 
 #define PLAN_VERSION 1
 
@@ -40,9 +41,9 @@ struct plan_table {
 	size_t nr_columns;
 	const struct plan_column *keys[MIGRATION_KEYS_MAX]; /* into columns */
 	size_t nr_keys;
-	bool update_triggers;   /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
-	bool deferred_triggers; /* of these, some may be deferred */
-	bool handler_text;      /* the handler's parameter is text[], not an array of the key's type */
+	bool update_triggers;     /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
+	bool deferred_triggers;   /* of these, some may be deferred */
+	const char *handler_type; /* of the handler's one parameter, an array; NULL without a handler */
 	const struct plan_routine *routines;
 	size_t nr_routines;
 	/* Planner settings that ours replace, NULL-terminated pairs of name and the session's value: the user's statements get these back. */
@@ -58,6 +59,17 @@ struct plan_routine {
 
 /* The functions and operators ("schema.name" if qualified) that set, where and pending use: to be asked about. ST_NOMEM, ST_LIMIT. */
 MUST_CHECK int plan_names(const struct migration_file *f, struct strvec *functions, struct strvec *operators, struct err *err);
+
+/* What the value of one kind of directive mentions, judged by what the server said about its functions and operators. */
+struct plan_facts {
+	bool local;  /* looks at nothing but its own row */
+	bool moving; /* reads the clock, a random source or a sequence */
+	struct tree_facts names;
+};
+
+MUST_CHECK int plan_facts_of(const struct plan_table *t, const char *expression, struct plan_facts *ret, struct err *err);
+
+const struct plan_column *plan_find_column(const struct plan_table *t, const char *name); /* NULL if there is none */
 
 /**
  * The plan. @migration_id goes into the statements.

@@ -56,19 +56,8 @@ void plan_add_row(const struct plan_fill *c, void (*each)(const struct plan_fill
 void plan_add_key_column(const struct plan_fill *c, size_t i, const char *arg, struct buf *out);
 void plan_add_value(const struct plan_fill *c, size_t i, const char *array, struct buf *out);
 
-/* What the value of one kind of directive mentions, judged by what the server said about its functions and operators. */
-struct plan_facts {
-	bool local;  /* looks at nothing but its own row */
-	bool moving; /* reads the clock, a random source or a sequence */
-	struct tree_facts names;
-};
-
-MUST_CHECK int plan_facts_of(const struct plan_table *t, const char *expression, struct plan_facts *ret, struct err *err);
-
 /* The predicate derived from `set`; mistakes go to @problems, and *@ret stays NULL then. */
 MUST_CHECK int plan_derive_pending(const struct migration_file *f, const struct plan_table *t, char **ret, struct problems *problems,
 				   struct err *err);
-
-const struct plan_column *plan_find_column(const struct plan_table *t, const char *name);
 
 #endif

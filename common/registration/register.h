@@ -17,10 +17,10 @@
 #include "pg/pg_sync.h"
 
 struct register_options {
-	const char *actor;  /* who does it, for the audit trail; required */
-	const char *mode;   /* "batch" or "row": in the place of the file's; NULL: as the file says */
-	int batch_size;     /* in the place of the file's; 0: as the file says */
-	int64_t row_limit;  /* of --limit; 0: all */
+	const char *actor;      /* who does it, for the audit trail; required */
+	const char *mode;       /* "batch" or "row": in the place of the file's; NULL: as the file says */
+	int batch_size;         /* in the place of the file's; 0: as the file says */
+	int64_t row_limit;      /* of --limit; 0: all */
 	int default_batch_size; /* where neither says; 0: 1000 */
 };
 

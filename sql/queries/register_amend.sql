@@ -1,0 +1,12 @@
+-- register_amend: a mended file in the place of a paused migration's. Params: $1 id, $2 checksum, $3 source, $4 plan, $5 settings, $6 options,
+-- $7 rows of a batch, $8 who. Returns: the new revision; nothing if it is not paused.
+WITH amended AS (
+  UPDATE drover.migrations
+     SET revision = revision + 1, checksum = $2, source = $3, plan = $4::jsonb, settings = $5::jsonb, options = $6::jsonb, batch_size = $7::integer
+   WHERE id = $1::integer AND state = 'paused'
+  RETURNING id, name, revision
+), noted AS (
+  INSERT INTO drover.events (migration_id, migration, actor, action, detail)
+  SELECT id, name, $8, 'amend', 'revision ' || revision || ', sha256 ' || $2 FROM amended
+)
+SELECT revision FROM amended
