@@ -35,7 +35,7 @@ struct engine {
 	struct progress_view view;
 	bool showing;      /* from the first turn on */
 	char note[160];    /* why it is slow, for the progress line */
-	char blocker[160]; /* whose transaction a sweep waits for */
+	char blocker[200]; /* whose transaction a sweep waits for */
 	char said[256];    /* last line said of its kind, so that nothing is said twice in a row */
 	int64_t changed, skipped, dead, waiting, workers;
 	int64_t first_changed; /* when it began */
