@@ -101,7 +101,7 @@ int engine_find_blocker(struct engine *e, struct err *err)
 		return rc;
 	e->blocker[0] = '\0';
 	if (PQntuples(res) == 1)
-		snprintf(e->blocker, sizeof(e->blocker), "the transaction of %.60s (pid %s), open for %s", pg_str(res, 0, "who"),
+		snprintf(e->blocker, sizeof(e->blocker), "the transaction of %.60s (pid %.12s), open for %.20s", pg_str(res, 0, "who"),
 			 pg_str(res, 0, "pid"), text_human_duration((uint64_t)pg_i64(res, 0, "open_s") * 1000).s);
 	return 0;
 }
