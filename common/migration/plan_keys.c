@@ -195,12 +195,16 @@ static void add_array(const struct plan_fill *c, const char *setting, size_t i, 
 	(void)buf_printf(out, "pg_catalog.current_setting('%s%zu')::%s[]", setting, i + 1, c->t->keys[i]->type);
 }
 
-static void add_arrays(const struct plan_fill *c, const char *setting, struct buf *out)
+/* The keys in a setting as a relation; unnest() of several arrays has no qualified name. */
+static void add_relation(const struct plan_fill *c, const char *setting, struct buf *out)
 {
+	(void)buf_puts(out, "ROWS FROM (");
 	for (size_t i = 0; i < c->t->nr_keys; i++) {
-		(void)buf_puts(out, i > 0 ? ", " : "");
+		(void)buf_puts(out, i > 0 ? ", pg_catalog.unnest(" : "pg_catalog.unnest(");
 		add_array(c, setting, i, out);
+		(void)buf_putc(out, ')');
 	}
+	(void)buf_putc(out, ')');
 }
 
 /* What precedes is one of the keys in a setting. The subquery has the array read once, not once for each row. */
@@ -212,9 +216,9 @@ static void add_in_setting(const struct plan_fill *c, const char *setting, struc
 		(void)buf_printf(out, ")::%s[])", c->t->keys[0]->type);
 		return;
 	}
-	(void)buf_puts(out, " IN (SELECT * FROM pg_catalog.unnest(");
-	add_arrays(c, setting, out);
-	(void)buf_puts(out, "))");
+	(void)buf_puts(out, " IN (SELECT * FROM ");
+	add_relation(c, setting, out);
+	(void)buf_putc(out, ')');
 }
 
 static void in_keys(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -237,10 +241,16 @@ static void picked(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_in_setting(c, "drover.keys", out);
 }
 
-static void claim_arrays(const struct plan_fill *c, const char *arg, struct buf *out)
+static void asked(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
-	add_arrays(c, "drover.claim", out);
+	(void)buf_puts(out, "ROWS FROM (pg_catalog.unnest(pg_catalog.current_setting('drover.windows')::bigint[])");
+	for (size_t i = 0; i < c->t->nr_keys; i++) {
+		(void)buf_puts(out, ", pg_catalog.unnest(");
+		add_array(c, "drover.claim", i, out);
+		(void)buf_putc(out, ')');
+	}
+	(void)buf_putc(out, ')');
 }
 
 static void scope(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -278,9 +288,9 @@ static void key_is_asked(const struct plan_fill *c, const char *arg, struct buf 
 
 void plan_add_batch(const struct plan_fill *c, struct buf *out)
 {
-	(void)buf_puts(out, "(SELECT * FROM pg_catalog.unnest(");
-	add_arrays(c, "drover.keys", out);
-	(void)buf_puts(out, ") AS b(");
+	(void)buf_puts(out, "(SELECT * FROM ");
+	add_relation(c, "drover.keys", out);
+	(void)buf_puts(out, " AS b(");
 	for (size_t i = 0; i < c->t->nr_keys; i++) {
 		(void)buf_puts(out, i > 0 ? ", " : "");
 		(void)plan_add_identifier(out, c->t->keys[i]->name);
@@ -298,7 +308,7 @@ void plan_add_keys(const struct plan_fill *c, struct buf *out)
 const struct plan_placeholder plan_key_placeholders[] = {
 	{ "after", after },
 	{ "between", between },
-	{ "claim_arrays", claim_arrays },
+	{ "asked", asked },
 	{ "columns", columns },
 	{ "f_text", f_text },
 	{ "in_claim", in_claim },

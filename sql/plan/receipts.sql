@@ -1,7 +1,7 @@
 -- receipts: of the row jobs claimed, keep those that this transaction is the first to settle, in drover.claim1 ..
 -- A key outside its window, or of a window that is closed, is left out. Waits for a transaction that is settling the same row.
 WITH asked AS MATERIALIZED (
-  SELECT * FROM pg_catalog.unnest(pg_catalog.current_setting('drover.windows')::bigint[], {claim_arrays}) AS a(batch, {k})
+  SELECT * FROM {asked} AS a(batch, {k})
 ), members AS MATERIALIZED (
   SELECT b.number, drover.key_hash(pg_catalog.array_agg(u.v ORDER BY u.o)) AS key_hash
     FROM drover.batches b, pg_catalog.unnest(b.keys) WITH ORDINALITY AS u(v, o)

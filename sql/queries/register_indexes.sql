@@ -6,7 +6,7 @@ SELECT x.relname AS name, i.indisprimary AS is_primary, i.indisvalid AND i.indis
           FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY AS k(n, o) JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
          WHERE k.o <= i.indnkeyatts) END AS columns,
        (SELECT pg_catalog.count(DISTINCT k.opt & 1) > 1 FROM pg_catalog.unnest(i.indoption::smallint[]) AS k(opt)) AS mixed,
-       EXISTS (SELECT FROM pg_catalog.unnest(i.indkey::smallint[], i.indcollation::oid[]) AS k(n, coll)
+       EXISTS (SELECT FROM ROWS FROM (pg_catalog.unnest(i.indkey::smallint[]), pg_catalog.unnest(i.indcollation::oid[])) AS k(n, coll)
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n WHERE k.coll <> 0 AND k.coll <> a.attcollation) AS other_collation,
        EXISTS (SELECT FROM pg_catalog.unnest(i.indclass::oid[]) AS k(opc) JOIN pg_catalog.pg_opclass o ON o.oid = k.opc WHERE NOT o.opcdefault) AS other_opclass,
        EXISTS (SELECT FROM pg_catalog.unnest(i.indclass::oid[]) AS k(opc) JOIN pg_catalog.pg_opclass o ON o.oid = k.opc

@@ -1,0 +1,624 @@
+"""The SQL that migrations become, on a real server, step by step: every kind of key, name, script and statement."""
+
+import json
+import threading
+
+import pytest
+
+from lib.plan import Plan, Session, SqlError, array, register
+
+
+@pytest.fixture
+def plan(pg, tmp_path):
+    """plan(text, ...) registers a file and gives its Plan."""
+    made = []
+
+    def make(text, name="m", *options):
+        made.append(Plan(pg, register(pg, tmp_path, name, text, *options)))
+        return made[-1]
+
+    yield make
+    for p in made:
+        p.s.close()
+
+
+# type of the key, SQL for n distinct values from generate_series g
+KEYS = {
+    "smallint": ("smallint", "(g * 7 - 2000)::smallint"),
+    "integer": ("integer", "g * 3 - 500"),
+    "bigint": ("bigint", "g * 9000000000 - 4000000000000"),
+    "bigint at its ends": ("bigint", "CASE g WHEN 1 THEN -9223372036854775808 WHEN 2 THEN 9223372036854775807 ELSE g END"),
+    "uuid": ("uuid", "md5(g::text)::uuid"),
+    "text": ("text", "chr(33 + g % 90) || g || E' \"{}\\\\,'''"),
+    "text that looks like NULL": ("text", "CASE g WHEN 1 THEN 'NULL' WHEN 2 THEN '' WHEN 3 THEN ' ' ELSE 'null' || g END"),
+    "text in ICU's German": ('text COLLATE "de-x-icu"', "(ARRAY['a','B','ä','Z','-','é'])[1 + g % 6] || g"),
+    "text in C": ('text COLLATE "C"', "(ARRAY['a','B','ä','Z','-','é'])[1 + g % 6] || g"),
+    "text without regard to case": ("text COLLATE nocase", "(ARRAY['a','B','ä','Z'])[1 + g % 4] || g"),
+    "varchar": ("varchar(20)", "'v' || g"),
+    "char": ("char(10)", "'c' || g"),
+    "timestamptz": ("timestamptz", "timestamptz '2024-10-27 00:00+00' + g * interval '7.123457 minutes'"),
+    "timestamptz without end": ("timestamptz", "CASE g WHEN 1 THEN '-infinity' WHEN 2 THEN 'infinity' WHEN 3 THEN '0044-03-15 BC' ELSE "
+                                               "timestamptz '1850-01-01' + g * interval '1 day' END"),
+    "timestamp": ("timestamp(3)", "timestamp '2024-01-01' + g * interval '1.5 s'"),
+    "date": ("date", "date '2024-01-01' - g"),
+    "numeric": ("numeric", "g * 1.10 - 100"),
+    "numeric with a scale": ("numeric(12,4)", "g / 3.0"),
+    "double precision": ("double precision", "g / 3.0::double precision"),
+    "bytea": ("bytea", "decode(md5(g::text), 'hex')"),
+    "inet": ("inet", "'10.0.0.0'::inet + g"),
+    "boolean and integer": ("boolean", "g % 2 = 0"),
+    "enum and integer": ("mood", "(ARRAY['sad','ok','happy'])[1 + g % 3]::mood"),
+    "domain": ("positive", "g"),
+    "interval": ("interval", "g * interval '1 hour 3 s'"),
+    "name": ("name", "'n' || g"),
+    "bit": ("bit(12)", "g::bit(12)"),
+}
+
+
+def prepare_types(pg):
+    pg.sql("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+           "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN positive AS integer CHECK (value > 0)")
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_kind_of_key(pg, plan, kind):
+    prepare_types(pg)
+    type_, value = KEYS[kind]
+    composite = kind.endswith("and integer")
+    columns = f"k {type_} NOT NULL, n integer NOT NULL, a integer, b integer, PRIMARY KEY (k{', n' if composite else ''})"
+    pg.sql(f"CREATE TABLE t ({columns})")
+    pg.sql(f"INSERT INTO t SELECT {value}, g, g FROM generate_series(1, 157) g")
+    p = plan("-- drover: table t\n-- drover: set b = a * 2\n")
+    assert p.row_local
+    assert p.everything(rows=20, batch=7) == 157
+    assert pg.value("SELECT count(*) FROM t WHERE b = a * 2") == 157
+    # Redelivered batches are refused.
+    number = pg.value("SELECT min(number) FROM drover.batches")
+    with pytest.raises(SqlError, match="DR001"):
+        p.batch(number)
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
+    prepare_types(pg)
+    type_, value = KEYS[kind]
+    composite = kind.endswith("and integer")
+    columns = f"k {type_} NOT NULL, n integer NOT NULL, a integer NOT NULL, PRIMARY KEY (k{', n' if composite else ''})"
+    pg.sql(f"CREATE TABLE t ({columns})")
+    pg.sql(f"INSERT INTO t SELECT {value}, g, g FROM generate_series(1, 60) g")
+    # Not idempotent: whatever is done twice shows. DateStyle must not matter.
+    pg.sql(f"ALTER DATABASE \"{pg.name}\" SET DateStyle = 'SQL, DMY'")
+    pg.sql(f"ALTER DATABASE \"{pg.name}\" SET TimeZone = 'Europe/Berlin'")
+    p = plan("-- drover: table t\n-- drover: set a = a * 10\n-- drover: ledger\n-- drover: mode row\n")
+    windows = p.scan(rows=25, batch=10)
+    for w in windows:
+        keys = [pg.value("SELECT %s::text[]", (w[f"keys{i + 1}"],)) for i in range(len(p.key))]
+        numbers, counts = (pg.value("SELECT %s::bigint[]", (w[name],)) for name in ("numbers", "counts"))
+        at = [n for n, count in zip(numbers, counts) for _ in range(count)]
+        assert len(at) == len(keys[0]) == int(w["found"])
+        half = len(at) // 2
+        assert p.rows(at[:half], [k[:half] for k in keys]) == half
+        assert p.rows(at[:half], [k[:half] for k in keys]) == 0  # delivered twice
+        assert p.missing(numbers[-1])[0] == keys[0][max(half, len(at) - counts[-1]):]
+        assert p.rows(at, keys) == len(at) - half
+        assert p.missing(numbers[-1])[0] == []
+    assert len(p.close_windows()) == len(p.batches("closed")) > 5
+    assert pg.value("SELECT count(*) FROM t WHERE a = n * 10") == 60
+
+
+def test_composite_keys_of_up_to_four_columns(pg, plan):
+    pg.sql("CREATE TABLE t (a text, b bigint, c uuid, d timestamptz, v integer, w integer, PRIMARY KEY (a, b, c, d))")
+    pg.sql("INSERT INTO t SELECT chr(65 + g % 3), g % 5, md5((g % 7)::text)::uuid, timestamptz '2024-01-01' + g * interval '1 h', g "
+           "FROM generate_series(1, 300) g")
+    p = plan("-- drover: table t\n-- drover: set w = v + 1\n")
+    assert p.everything(rows=40, batch=9) == 300
+    pg.sql("CREATE TABLE u (a text NOT NULL, b int NOT NULL, v int, w int)")
+    pg.sql("CREATE UNIQUE INDEX ON u (b DESC, a DESC)")
+    pg.sql("INSERT INTO u SELECT 'k' || g % 10, g, g FROM generate_series(1, 100) g")
+    p = plan("-- drover: table u\n-- drover: key b, a\n-- drover: set w = v\n", "u")
+    assert p.everything(rows=12, batch=5) == 100
+
+
+def test_partitioned_tables(pg, plan):
+    pg.sql("CREATE TABLE t (id bigint, at date, v int, w int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
+    pg.sql("CREATE TABLE t1 PARTITION OF t FOR VALUES FROM ('2024-01-01') TO ('2024-02-01');"
+           "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM ('2024-02-01') TO ('2024-03-01') PARTITION BY HASH (id);"
+           "CREATE TABLE t2a PARTITION OF t2 FOR VALUES WITH (MODULUS 2, REMAINDER 0);"
+           "CREATE TABLE t2b PARTITION OF t2 FOR VALUES WITH (MODULUS 2, REMAINDER 1)")
+    pg.sql("INSERT INTO t SELECT g, date '2024-01-01' + g % 59, g FROM generate_series(1, 500) g")
+    p = plan("-- drover: table t\n-- drover: set w = v\n")
+    assert p.everything(rows=60, batch=25) == 500
+    q = plan("-- drover: table t\n-- drover: pending w < 0\n-- drover: backfill\nUPDATE t SET w = -w FROM :batch b WHERE t.id = b.id AND t.at = b.at;\n",
+             "general")
+    pg.sql("UPDATE t SET w = -w")
+    assert q.everything(rows=60, batch=25) == 500
+    assert q.pg.value("SELECT count(*) FROM t WHERE w = v") == 500
+
+
+NAMES = ['Mixed', 'with space', 'quo"te', "apos'trophe", "select", "ünïcode", "a.b", "{table}", "%s", "--", "$1", "k1", "hit", "n", "b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("form", ["set", "general", "ledger"])
+def test_names_of_any_kind(pg, plan, name, form):
+    q = '"' + name.replace('"', '""') + '"'
+    other = '"' + name.replace('"', '""') + ' 2"'
+    pg.sql(f"CREATE SCHEMA {q}; CREATE TABLE {q}.{q} ({q} integer, {other} integer, x integer, PRIMARY KEY ({q}, {other}))")
+    pg.sql(f"INSERT INTO {q}.{q} SELECT g % 7, g FROM generate_series(1, 50) g".replace("%", "%%"), ())
+    text = f"-- drover: table {q}.{q}\n-- drover: key {q}, {other}\n"
+    if form == "set":
+        text += f"-- drover: set x = {q} + {other}\n"
+    elif form == "general":
+        text += (f"-- drover: pending x IS NULL\n-- drover: backfill\nUPDATE {q}.{q} t SET x = b.{q} + b.{other} FROM :batch b "
+                 f"WHERE t.{q} = b.{q} AND t.{other} = b.{other};")
+    else:
+        text += f"-- drover: set x = {q} + {other}\n-- drover: ledger\n"
+    p = plan(text)
+    p.scan(rows=20, batch=6)
+    assert p.run_all() == 50
+    assert pg.value(f"SELECT count(*) FROM {q}.{q} WHERE x = {q} + {other}") == 50
+
+
+# --- what is done to the rows ---
+
+
+def test_the_application_is_not_overwritten(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, c int)")
+    pg.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 20) g")
+    p = plan("-- drover: table t\n-- drover: set b = a + 1\n-- drover: set c = a + 2\n")
+    p.scan()
+    pg.sql("UPDATE t SET b = 1000 WHERE id = 3; UPDATE t SET b = 1001, c = 1002 WHERE id = 4")
+    assert p.run_all() == 19
+    assert pg.sql("SELECT b, c FROM t WHERE id IN (3, 4, 5) ORDER BY id") == [(1000, 5), (1001, 1002), (6, 7)]
+
+
+def test_rows_whose_value_would_be_null_are_not_pending(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    pg.sql("INSERT INTO t SELECT g, nullif(g % 4, 0) FROM generate_series(1, 100) g")
+    assert plan("-- drover: table t\n-- drover: set b = a\n").everything() == 75
+
+
+def test_where_and_pending(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, kind text, v jsonb)")
+    pg.sql("INSERT INTO t SELECT g, 'k' || g % 2, '{}' FROM generate_series(1, 100) g")
+    p = plan("-- drover: table t\n-- drover: set v = jsonb_set(v, '{x}', '1') -- one\n-- drover: pending v->>'x' IS NULL -- not yet\n"
+             "-- drover: where kind = 'k1' -- these\n")
+    assert p.row_local and p.everything() == 50
+    assert pg.value("SELECT count(*) FROM t WHERE v->>'x' = '1'") == 50
+
+
+def test_what_does_not_converge_is_rolled_back(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL)")
+    pg.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 5) g")
+    p = plan("-- drover: table t\n-- drover: set v = v + 1\n-- drover: pending v < 4\n")
+    p.scan()
+    with pytest.raises(SqlError, match="DR005.*{1}"):
+        p.run_all()
+    assert pg.value("SELECT sum(v) FROM t") == 15
+
+
+def test_a_trigger_that_undoes_the_change_is_seen(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 5) g;"
+           "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_trigger_depth() = 1 THEN "
+           "UPDATE t SET b = NULL WHERE id = new.id; END IF; RETURN NULL; END $$;"
+           "CREATE TRIGGER undo AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION undo()")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    assert not p.row_local
+    p.scan()
+    with pytest.raises(SqlError, match="DR005"):
+        p.run_all()
+
+
+GENERAL = """-- drover: table customers
+-- drover: pending address_id IS NULL AND street IS NOT NULL
+-- drover: backfill
+INSERT INTO addresses (customer_id, street) -- :batch in a comment; ':keys' in a string
+SELECT c.id, c.street || ':batch' FROM customers c JOIN :batch b ON b.id = c.id
+ON CONFLICT (customer_id) DO NOTHING;
+
+UPDATE customers c SET address_id = a.id
+  FROM addresses a
+ WHERE c.id = ANY (:keys) AND a.customer_id = c.id AND c.id IN (SELECT id FROM :batch);
+"""
+
+
+def addresses(pg):
+    pg.sql("CREATE TABLE customers (id bigint PRIMARY KEY, street text, address_id bigint);"
+           "CREATE TABLE addresses (id bigserial PRIMARY KEY, customer_id bigint UNIQUE, street text)")
+    pg.sql("INSERT INTO customers SELECT g, CASE WHEN g % 10 > 0 THEN 's' || g END FROM generate_series(1, 200) g")
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_the_general_form_with_two_statements(pg, plan, mode):
+    addresses(pg)
+    p = plan(GENERAL, "m", mode)
+    assert p.roles("range") == ["lock", "transform", "transform", "check"]
+    assert p.roles("replay") == ["lock", "transform", "transform", "check", "outcome"]
+    windows = p.scan(rows=50, batch=20)
+    if mode == "row":
+        for w in windows:
+            keys = pg.value("SELECT %s::text[]", (w["keys1"],))
+            assert p.rows([w["numbers"][1:].split(",")[0].rstrip("}")] * len(keys), [keys]) == len(keys)
+        assert len(p.close_windows()) == 12
+    else:
+        assert p.run_all() == 180
+    assert p.verify()["pending"] == 0
+    assert pg.value("SELECT count(*) FROM customers c JOIN addresses a ON a.id = c.address_id AND a.street = c.street || ':batch'") == 180
+
+
+def test_a_predicate_on_another_table_is_tested_with_a_snapshot_after_the_locks(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int); CREATE TABLE done (id int); INSERT INTO t SELECT g, 0 FROM generate_series(1, 3) g")
+    p = plan("-- drover: table t\n-- drover: pending NOT EXISTS (SELECT FROM done WHERE done.id = t.id)\n-- drover: backfill\n"
+             "UPDATE t SET n = n + 1 FROM :batch b WHERE t.id = b.id;\nINSERT INTO done SELECT id FROM :batch;\n")
+    assert p.roles("range") == ["lock", "pick", "transform", "transform", "check"]
+    p.scan(batch=3)
+    number = p.batches()[0][0]
+    # A second session works on the same rows (as a zombie would), past its claim.
+    other = p.begin(Session(pg))
+    other.exec("SELECT set_config('drover.first', '{1}', true), set_config('drover.last', '{3}', true), set_config('drover.left', '', true)")
+    for step in p.scripts["range"]:
+        other.exec(step["sql"])
+    result = []
+    thread = threading.Thread(target=lambda: result.append(p.batch(number)))
+    thread.start()
+    pg.server.sql("SELECT pg_sleep(0.5)")
+    other.exec("COMMIT")
+    thread.join()
+    other.close()
+    assert result == [0]
+    assert pg.sql("SELECT n FROM t") == [(1,), (1,), (1,)]
+
+
+@pytest.mark.parametrize("parameter", ["text[]", "bigint[]", "numeric[]"])
+def test_a_handler(pg, plan, parameter):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, done boolean NOT NULL DEFAULT false); INSERT INTO t SELECT g FROM generate_series(1, 30) g;"
+           f"CREATE PROCEDURE work(keys {parameter}) LANGUAGE sql AS $$ UPDATE t SET done = true WHERE id::text = ANY (keys::text[]) $$")
+    p = plan("-- drover: table t\n-- drover: pending NOT done\n-- drover: handler procedure work\n")
+    assert p.everything(batch=7) == 30
+
+
+def test_a_migration_begins_with_the_session_settings_it_was_registered_under(pg, plan, tmp_path):
+    pg.sql("CREATE SCHEMA app; CREATE TABLE app.t (id int PRIMARY KEY, at timestamptz, s text); CREATE TABLE t (id int);"
+           "INSERT INTO app.t SELECT g, '2024-01-01 00:00+00' FROM generate_series(1, 5) g")
+    pg.sql(f'ALTER DATABASE "{pg.name}" SET search_path = app')
+    pg.sql(f'ALTER DATABASE "{pg.name}" SET TimeZone = \'Asia/Tokyo\'')
+    p = plan("-- drover: table t\n-- drover: set s = at::text\n")
+    pg.sql(f'ALTER DATABASE "{pg.name}" RESET ALL')
+    p.s.close()
+    p.s = Session(pg)
+    assert p.everything() == 5
+    assert pg.value("SELECT min(s) FROM app.t") == "2024-01-01 09:00:00+09"
+
+
+# --- ledger-only ---
+
+
+def test_ledger_only_takes_exactly_the_keys_that_the_scan_found(pg, plan):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int NOT NULL)")
+    pg.sql("INSERT INTO t SELECT g, 1 FROM generate_series(1, 20) g; INSERT INTO t SELECT g * 2, 1 FROM generate_series(20, 30) g")
+    p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n")
+    assert "sweep" not in p.statements and "verify" not in p.statements
+    p.scan(batch=10)
+    assert [listed for _, listed, _ in p.batches()] == [False, False, True, True]
+    pg.sql("INSERT INTO t VALUES (41, 1), (43, 1); DELETE FROM t WHERE id = 42")
+    assert p.run_all() == 29 + 1
+    assert pg.value("SELECT count(*) FROM t WHERE v = 10") == 30
+    assert pg.sql("SELECT v FROM t WHERE id IN (41, 43)") == [(1,), (1,)]
+
+
+def test_splits_of_a_ledger_only_migration_keep_their_keys(pg, plan):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int NOT NULL); INSERT INTO t SELECT g, 1 FROM generate_series(1, 10) g")
+    p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n")
+    p.scan(batch=10)
+    pg.sql("DELETE FROM t WHERE id = 4")
+    number, listed, _ = p.batches()[0]
+    state, children = p.split(number, listed, ways=3)
+    assert state == "split" and [(c[1], c[2]) for c in children] == [(False, 3), (True, 3), (False, 3)] or children[1][1]
+    pg.sql("INSERT INTO t VALUES (4, 1)")
+    assert p.run_all() == 9
+    assert pg.value("SELECT v FROM t WHERE id = 4") == 1
+
+
+def test_row_jobs_of_a_ledger_only_migration_refuse_what_is_not_theirs(pg, plan):
+    pg.sql("CREATE TABLE t (id text PRIMARY KEY, v int NOT NULL); INSERT INTO t SELECT 'k' || g, 1 FROM generate_series(1, 10) g")
+    p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n-- drover: mode row\n")
+    p.scan(batch=5)
+    first, second = [n for n, _, _ in p.batches("open")]
+    pg.sql("INSERT INTO t VALUES ('k11', 1)")
+    assert p.rows([first] * 3, [["k9", "k11", "nothing"]]) == 0  # another window's, not found by the scan, not there
+    assert p.rows([first, first, first, 999], [["k1", "k1", "k10", "k2"]]) == 2  # twice in one transaction; a window that is not there
+    assert sorted(p.missing(first)[0] + p.missing(second)[0]) == ["k2", "k3", "k4", "k5", "k6", "k7", "k8", "k9"]
+    assert p.close_windows() == []
+    rest = p.missing(first)[0]
+    assert p.rows([first] * len(rest), [rest]) == len(rest)
+    assert p.close_windows() == [first]
+    assert p.rows([first], [["k1"]]) == 0  # closed
+    assert pg.value("SELECT count(*) FROM t WHERE v > 10") == 0
+
+
+def test_a_window_of_row_jobs_that_became_a_batch_does_none_of_its_rows_twice(pg, plan):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int NOT NULL); INSERT INTO t SELECT g, 1 FROM generate_series(1, 10) g")
+    p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n-- drover: mode row\n")
+    p.scan(batch=10)
+    number, listed, _ = p.batches("open")[0]
+    assert p.rows([number] * 3, [["1", "2", "7"]]) == 3
+    pg.sql("UPDATE drover.batches SET state = 'queued'")
+    state, children = p.split(number, listed, ways=2)
+    assert state == "split"
+    assert p.rows([number], [["5"]]) == 0  # row jobs have nothing to do with it any more
+    assert sum(p.batch(n, is_list) for n, is_list, _ in children) == 7
+    assert pg.value("SELECT count(*) FROM t WHERE v = 10") == 10
+
+
+# --- dead letters ---
+
+
+def poisoned(pg):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b int, c int)")
+    pg.sql("INSERT INTO t SELECT g, CASE g WHEN 13 THEN 'x' ELSE g::text END FROM generate_series(1, 20) g")
+
+
+def test_a_window_whose_predicate_raises(pg, plan):
+    poisoned(pg)
+    p = plan("-- drover: table t\n-- drover: set b = a::int\n")
+    with pytest.raises(SqlError, match="22P02"):
+        p.scan(batch=20)
+    p.scan(batch=20, which="scan_blind")
+    queue, dead = p.batches(), []
+    while queue:
+        number, listed, rows = queue.pop(0)
+        try:
+            p.batch(number, listed)
+        except SqlError as e:
+            assert e.sqlstate == "22P02"
+            if rows == 1:
+                dead.append(p.bury(number, listed, blind=True, error={"sqlstate": e.sqlstate, "message": str(e)}))
+            else:
+                queue += p.split(number, listed, ways=2, blind=True)[1]
+    assert len(dead) == 1 and dead[0] is not None
+    assert pg.value("SELECT count(*) FROM t WHERE b = id") == 19
+    key, row = pg.sql("SELECT key, \"row\" FROM drover.failed_jobs")[0]
+    assert key == ["13"] and json.loads(row) == {"id": 13, "a": "x", "b": None, "c": None}
+    # A sweep leaves the dead letter alone, and does not trip over it.
+    assert p.window(None, which="sweep", has_failed=True)["found"] == "0"
+    assert p.verify(which="verify_blind")["dead"] == 1
+    # Mended and replayed; replayed again there is nothing to do.
+    pg.sql("UPDATE t SET a = '13' WHERE id = 13; UPDATE drover.failed_jobs SET state = 'queued'")
+    assert p.replay(dead[0]) == 1
+    assert pg.value("SELECT state FROM drover.failed_jobs") == "done"
+    with pytest.raises(SqlError, match="DR001"):
+        p.replay(dead[0])
+    assert p.verify()["pending"] == 0
+
+
+def test_outcomes_of_replays(pg, plan):
+    pg.sql("CREATE TABLE t (k text, n int, a int, b int, PRIMARY KEY (k, n)); INSERT INTO t SELECT 'k', g, g FROM generate_series(1, 4) g")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    p.scan(batch=1)
+    ids = [p.bury(number) for number, _, _ in p.batches()]
+    assert p.batches() == [] and p.verify() == {"scanned": 4, "pending": 4, "dead": 4, "ignored": 0, "keys": []}
+    pg.sql("DELETE FROM t WHERE n = 2; UPDATE t SET b = 0 WHERE n = 3; UPDATE drover.failed_jobs SET state = 'queued' WHERE key[2] <> '4'")
+    assert p.replay(*ids) == 1
+    assert pg.sql("SELECT key[2], state FROM drover.failed_jobs ORDER BY 1") == [("1", "done"), ("2", "gone"), ("3", "not pending"), ("4", "dead")]
+    pg.sql("UPDATE drover.failed_jobs SET state = 'ignored' WHERE state = 'dead'")
+    assert p.verify()["ignored"] == 1
+    assert p.window(None, which="sweep", has_failed=True)["found"] == "0"
+
+
+def test_a_row_that_is_not_pending_is_not_buried(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t VALUES (1, 1)")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    p.scan()
+    pg.sql("UPDATE t SET b = 5")
+    assert p.bury(p.batches()[0][0]) is None
+    assert pg.sql("SELECT state, rows_skipped FROM drover.batches") == [("done", 1)]
+
+
+def test_the_image_of_a_large_row_is_left_out(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b int); INSERT INTO t SELECT 1, string_agg(md5(g::text), '') FROM generate_series(1, 100000) g")
+    p = plan("-- drover: table t\n-- drover: set b = length(a)\n")
+    p.scan()
+    assert p.bury(p.batches()[0][0]) is not None
+    assert "bytes left out" in pg.value("SELECT \"row\" FROM drover.failed_jobs")
+
+
+# --- scan, sweep, split ---
+
+
+def test_windows_are_bounded_and_batches_have_boundaries_of_rows_found(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    pg.sql("INSERT INTO t SELECT g * 100, CASE WHEN g % 50 = 0 THEN 1 END FROM generate_series(1, 1000) g")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    windows = p.scan(rows=100, batch=3)
+    assert [w["scanned"] for w in windows] == ["100"] * 10
+    assert [w["found"] for w in windows] == ["2"] * 10
+    assert pg.sql("SELECT first_key, last_key, rows FROM drover.batches ORDER BY number LIMIT 1") == [(["5000"], ["10000"], 2)]
+    first = p.window(None, rows=1000, batch=7, limit=10)
+    assert (first["found"], first["cursor"], first["counts"]) == ("10", "{50000}", "{7,3}")
+
+
+def test_a_sweep_leaves_alone_what_lies_in_unfinished_batches(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, 1 FROM generate_series(1, 100) g")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    p.scan(batch=30)
+    assert p.window(None, which="sweep")["found"] == "0"
+    numbers = [n for n, _, _ in p.batches()]
+    p.batch(numbers[0])
+    pg.sql("INSERT INTO t VALUES (0, 1), (101, 1); UPDATE t SET b = NULL WHERE id = 7")
+    swept = p.window(None, which="sweep")
+    assert swept["found"] == "3"
+    assert p.run_all() == 100 - 30 + 3
+    assert p.window(None, which="sweep")["found"] == "0" and p.verify()["pending"] == 0
+
+
+def test_a_split_partitions_what_is_pending(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, 1 FROM generate_series(1, 100) g")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    p.scan(batch=100)
+    number = p.batches()[0][0]
+    pg.sql("UPDATE t SET b = 9 WHERE id BETWEEN 1 AND 10")
+    state, children = p.split(number, ways=8)
+    assert state == "split" and [c[2] for c in children] == [12, 12, 12, 12, 12, 12, 12, 6]
+    assert p.run_all() == 90
+    # Nothing left to split: it is done.
+    pg.sql("UPDATE t SET b = NULL")
+    p.scan(batch=100)
+    number = p.batches()[0][0]
+    pg.sql("UPDATE t SET b = 1")
+    assert p.split(number) == ("done", [])
+
+
+def test_empty_table_and_one_row(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    assert p.scan() == []
+    assert p.window(None)["numbers"] is None
+    pg.sql("INSERT INTO t VALUES (1, 1)")
+    assert p.everything() == 1
+
+
+# --- plans of the server's ---
+
+
+def explain(p, sql, *params):
+    p.begin()
+    p.s.exec("SELECT set_config('drover.first', $1, true), set_config('drover.last', $2, true), set_config('drover.claim1', $3, true),"
+             "set_config('drover.keys1', $3, true), set_config('drover.left', '', true)", *p.example)
+    rows = p.s.exec("EXPLAIN " + sql, *params)
+    p.s.exec("ROLLBACK")
+    return "\n".join(r["QUERY PLAN"] for r in rows)
+
+
+@pytest.mark.parametrize("state", ["fresh", "analyzed", "stale"])
+@pytest.mark.parametrize("key", ["int", "uuid", "composite"])
+def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, state, key):
+    type_, value = ("uuid", "md5({}::text)::uuid") if key == "uuid" else ("int", "{}")
+    pg.sql(f"CREATE TABLE t (k {type_}, n int, a int, b int, PRIMARY KEY (k{', n' if key == 'composite' else ''})) WITH (autovacuum_enabled = off)")
+    pg.sql("CREATE INDEX ON t (b)")
+    if state == "stale":
+        pg.sql("ANALYZE t")
+    pg.sql(f"INSERT INTO t SELECT {value.format('g')}, g, g FROM generate_series(1, 20000) g")
+    if state == "analyzed":
+        pg.sql("ANALYZE t")
+    p = plan("-- drover: table t\n-- drover: set b = a\n")
+    low, high = pg.sql(f"SELECT min(k)::text, max(k)::text FROM (SELECT k FROM t ORDER BY k LIMIT 1000) s")[0]
+    rest = ["1"] if key == "composite" else []
+    p.example = array([low] + rest), array([high] + rest), array([low, high])
+    text = explain(p, p.statements["scan"], array([low] + rest), 1000, 1000, "queued", None, False)
+    assert "Index Scan using t_pkey on t" in text and "Seq Scan on t\n" not in text and "Parallel" not in text, text
+    text = explain(p, p.scripts["range"][0]["sql"])
+    assert "Index Scan using t_pkey on t" in text, text
+    if key != "composite":
+        text = explain(p, p.scripts["list"][0]["sql"])
+        assert "Index Scan using t_pkey on t" in text or "Index Only Scan" in text, text
+
+
+# --- registering ---
+
+
+REFUSED = [
+    ("no table", "-- drover: table nothing\n-- drover: set b = 1", [":1:", "no table 'nothing'"]),
+    ("a table misspelt", "-- drover: table orderz\n-- drover: set b = 1", ["did you mean 'orders'?"]),
+    ("a view", "-- drover: table v\n-- drover: set b = 1", ["is a view"]),
+    ("parent", "-- drover: table parent\n-- drover: set b = 1", ["inherit"]),
+    ("no key", "-- drover: table nokey\n-- drover: set b = 1", ["no primary key", "'-- drover: key code'"]),
+    ("no key at all", "-- drover: table bare\n-- drover: set b = 1", ["no primary key", "ADD PRIMARY KEY"]),
+    ("nullable key", "-- drover: table orders\n-- drover: key maybe\n-- drover: set b = 1", [":2:", "may be NULL"]),
+    ("not unique", "-- drover: table orders\n-- drover: key a\n-- drover: set b = 1", [":2:", "no unique index"]),
+    ("partial", "-- drover: table orders\n-- drover: key part\n-- drover: set b = 1", ["partial"]),
+    ("deferrable", "-- drover: table orders\n-- drover: key defer\n-- drover: set b = 1", ["deferrable"]),
+    ("key in another order", "-- drover: table orders\n-- drover: key y, x\n-- drover: set b = 1", ["another order", "'-- drover: key x, y'"]),
+    ("no such key", "-- drover: table orders\n-- drover: key idd\n-- drover: set b = 1", ["no column 'idd'"]),
+    ("columns, all at once", "-- drover: table orders\n-- drover: set bb = aa\n-- drover: set c = zz\n-- drover: where dd > 1",
+     [":2: 'set': table 'orders' has no column 'bb'; did you mean 'b'?", ":2: 'set': table 'orders' has no column 'aa'", ":3:", "'zz'", ":4:", "'dd'"]),
+    ("generated", "-- drover: table orders\n-- drover: set gen = 1", ["GENERATED ALWAYS"]),
+    ("part of the key", "-- drover: table orders\n-- drover: set id = 1\n-- drover: pending true", ["part of the key"]),
+    ("self-reading", "-- drover: table orders\n-- drover: set b = b + 1", [":2:", "reads the column itself", "-- drover: ledger"]),
+    ("not null", "-- drover: table orders\n-- drover: set x = a", ["cannot be NULL"]),
+    ("clock", "-- drover: table orders\n-- drover: set at = now()", ["reads the clock"]),
+    ("random", "-- drover: table orders\n-- drover: set b = random()", ["random"]),
+    ("type", "-- drover: table orders\n-- drover: set b = 'x'::text", [":2: 'set'", "is of type integer but expression is of type text"]),
+    ("not boolean", "-- drover: table orders\n-- drover: set b = 1\n-- drover: pending a + 1", [":3: 'pending'", "must be type boolean"]),
+    ("aggregate", "-- drover: table orders\n-- drover: set b = 1\n-- drover: pending count(*) > 1", ["aggregate"]),
+    ("json", "-- drover: table orders\n-- drover: set b = 1\n-- drover: pending j = '{}'", ["json", "::jsonb"]),
+    ("no function", "-- drover: table orders\n-- drover: set b = frobnicate(a)", ["function frobnicate(integer) does not exist"]),
+    ("no handler", "-- drover: table orders\n-- drover: ledger\n-- drover: handler procedure nobody", ["no procedure 'nobody'"]),
+    ("a function for a handler", "-- drover: table orders\n-- drover: ledger\n-- drover: handler procedure f", ["function f(integer)"]),
+    ("statement", "-- drover: table orders\n-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE orders o SET b = 1\n  FROM :batch t\n"
+                  " WHERE o.id = t.id\n   AND o.nope = 1;\n", [":7:", "nope"]),
+    ("keys of several columns", "-- drover: table orders\n-- drover: key x, y\n-- drover: pending b IS NULL\n-- drover: backfill\n"
+                                "UPDATE orders SET b = 1 WHERE id = ANY (:keys);\n", [":5:", ":batch"]),
+    ("of Drover's own", "-- drover: table drover.migrations\n-- drover: set name = 'x'\n-- drover: ledger", ["belongs to"]),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=[c[0] for c in REFUSED])
+def test_what_is_refused_says_why_and_changes_nothing(pg, tmp_path, case):
+    pg.sql("CREATE TABLE orders (id int PRIMARY KEY, a int, b int, c int, x int NOT NULL, y int NOT NULL, maybe int UNIQUE, part int NOT NULL, "
+           "defer int NOT NULL UNIQUE DEFERRABLE, gen int GENERATED ALWAYS AS (1) STORED, at timestamptz, j json, UNIQUE (x, y));"
+           "CREATE UNIQUE INDEX ON orders (part) WHERE a > 0; CREATE VIEW v AS SELECT * FROM orders;"
+           "CREATE TABLE parent (id int PRIMARY KEY, b int); CREATE TABLE child () INHERITS (parent);"
+           "CREATE TABLE nokey (code text NOT NULL UNIQUE, b int); CREATE TABLE bare (a int, b int);"
+           "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    said = register(pg, tmp_path, "m", case[1] + "\n", rc=1)
+    for part in case[2]:
+        assert part in said, said
+    assert pg.value("SELECT count(*) FROM drover.migrations") == 0
+
+
+def test_registering_again_resumes_and_a_changed_file_is_refused(pg, tmp_path):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
+    text = "-- drover: table t\n-- drover: set b = a\n-- drover: tries 3\n-- drover: timeout 5s\n"
+    first = register(pg, tmp_path, "m", text)
+    again = register(pg, tmp_path, "m", text)
+    assert first["created"] and not again["created"] and first["id"] == again["id"]
+    assert pg.value("SELECT options FROM drover.migrations") == {"tries": "3", "query_timeout_ms": "5000"}
+    assert "drover amend m" in register(pg, tmp_path, "m", text + "-- changed\n", rc=1)
+    assert pg.sql("SELECT action FROM drover.events") == [("register",)]
+
+
+def test_amend(pg, tmp_path):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 5) g; CREATE TABLE u (id int PRIMARY KEY, b int)")
+    text = "-- drover: table t\n-- drover: set b = a\n"
+    p = Plan(pg, register(pg, tmp_path, "m", text))
+    p.scan()
+    mended = text.replace("= a", "= a * 2")
+    assert "only a paused one" in register(pg, tmp_path, "m", mended, command="amend", rc=1)
+    # A job is under way while the migration is paused: the amendment waits for it.
+    other = p.begin(Session(pg))
+    other.exec("SELECT drover.enter($1, $2, false)", p.id, p.revision)
+    pg.sql("SELECT drover.set_state(%s, '{running}', 'paused', 'test', NULL)", (p.id,))
+    result = []
+    thread = threading.Thread(target=lambda: result.append(register(pg, tmp_path, "m", mended, command="amend")))
+    thread.start()
+    thread.join(0.7)
+    assert thread.is_alive()
+    other.exec("COMMIT")
+    other.close()
+    thread.join()
+    assert result[0]["revision"] == 2
+    for wrong, why in ((text.replace("table t", "table u"), "is about table"), (text + "-- drover: ledger\n", "ledger-only")):
+        assert why in register(pg, tmp_path, "m", wrong.replace("set b = a", "set b = id"), command="amend", rc=1)
+    pg.sql("SELECT drover.set_state(%s, '{paused}', 'running', 'test', NULL)", (p.id,))
+    with pytest.raises(SqlError, match="DR003"):
+        p.run_all()
+    p.load()
+    assert p.run_all() == 5
+    assert pg.value("SELECT sum(b) FROM t") == 30
+    assert pg.sql("SELECT action FROM drover.events ORDER BY id") == [("register",), ("pause",), ("amend",), ("resume",)]
+
+
+def test_a_producer_with_the_right_to_read_alone_may_register(pg, tmp_path, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); CREATE TABLE secret (id int PRIMARY KEY, b int)")
+    register(pg, tmp_path, "first", "-- drover: table t\n-- drover: set b = a\n")
+    role = pg.role("producer")
+    pg.sql(f"GRANT USAGE ON SCHEMA drover TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA drover TO {role};"
+           f"GRANT INSERT, UPDATE ON drover.migrations TO {role}; GRANT INSERT ON drover.events TO {role}; GRANT SELECT ON t TO {role}")
+
+    class As:
+        url = pg.url_as(role)
+
+    assert register(As, tmp_path, "m", "-- drover: table t\n-- drover: set b = a\n")["created"]
+    assert "no rights on table" in register(As, tmp_path, "s", "-- drover: table secret\n-- drover: set b = 1\n", rc=1)
+    pg.sql(f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 5)")
+    assert "row-level security" in register(As, tmp_path, "r", "-- drover: table t\n-- drover: set b = 1\n", rc=1)
