@@ -25,6 +25,11 @@ static bool interrupted(const struct policy_facts *f)
 	return f->interrupted;
 }
 
+static bool interrupted_for_good(const struct policy_facts *f)
+{
+	return f->interrupted && f->finished;
+}
+
 static bool ours(const struct policy_facts *f)
 {
 	return f->ours;
@@ -82,6 +87,7 @@ static const struct rule {
 	{ PG_CLASS_CONFLICT, IN(ENTER) | IN(CLAIM), NULL, POLICY_UNBLOCK, 0, "the claim cannot lock" },
 	{ PG_CLASS_CONFLICT, ANY_PHASE, NULL, POLICY_NOTE, POLICY_NOTE_CONFLICT, "conflict" },
 
+	{ PG_CLASS_CANCELLED, ANY_PHASE, interrupted_for_good, POLICY_DROP, 0, "its migration was cancelled" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, interrupted, POLICY_RELEASE, 0, "interrupted" },
 	{ PG_CLASS_CANCELLED, IN(ENTER) | IN(CLAIM), ours, POLICY_DELAY, 0, "the claim took too long" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_while_others_commit, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },

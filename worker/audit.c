@@ -1,0 +1,111 @@
+/*
+ * audit.c - lets the steward look after migrations that have no producer: in a thread of libuv's pool, on connections of its own.
+ */
+#include <inttypes.h>
+
+#include <utlist.h>
+
+#include "core/log.h"
+#include "worker/worker_private.h"
+
+#define BUDGET_MS 10000
+#define SOON_MS 500
+#define SAY_EVERY_MS 60000
+
+static void work(uv_work_t *uv)
+{
+	struct audit *a = container_of(uv, struct audit, work);
+
+	err_clear(&a->err);
+	a->result = (struct steward_report){ 0 };
+	a->status = steward_tend(a->steward, BUDGET_MS, &a->result, &a->err);
+}
+
+static void say(struct audit *a)
+{
+	if (a->result.pushed > 0 || a->result.found_rows > 0 || a->result.completed > 0 || a->result.foreign > 0)
+		log_info("audit.done", "pushed=%" PRIu64 " found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.pushed,
+			 a->result.found_rows, a->result.completed, a->result.foreign);
+	if (a->status == 0 || a->status == ST_DISCONNECTED || a->status == ST_INTERRUPTED || a->status == ST_TIMEOUT)
+		return;
+	if (a->said_ms != 0 && worker_now() - a->said_ms < SAY_EVERY_MS)
+		return;
+	a->said_ms = worker_now();
+	log_warn("audit.failed", "cause=%s", a->err.msg);
+}
+
+static void done(uv_work_t *uv, int status)
+{
+	struct audit *a = container_of(uv, struct audit, work);
+	struct worker *w = container_of(a, struct worker, audit);
+
+	(void)status;
+	a->running = false;
+	say(a);
+	if (w->draining)
+		worker_pump(w);
+	else
+		loop_timer_start(a->timer, a->result.again || a->wanted ? SOON_MS : STEWARD_EVERY_MS);
+	a->wanted = false;
+}
+
+/* Those whose producer lives are looked after by it. */
+static bool anything_to_do(const struct worker *w)
+{
+	const struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (!m->produced && (m->state == MIG_RUNNING || m->state == MIG_OVER))
+			return true;
+	return false;
+}
+
+static void on_timer(void *arg)
+{
+	struct worker *w = arg;
+	struct audit *a = &w->audit;
+
+	loop_timer_start(a->timer, STEWARD_EVERY_MS);
+	if (a->running || w->draining || !w->named || !anything_to_do(w))
+		return;
+	a->running = uv_queue_work(&w->loop, &a->work, work, done) == 0;
+}
+
+int audit_init(struct worker *w, struct err *err)
+{
+	struct audit *a = &w->audit;
+	const char *const *only = w->options->migrations != NULL ? (const char *const *)w->options->migrations->v : NULL;
+	int rc = steward_new(&a->steward, w->options->database_url, w->options->redis_url, w->name, only, &w->steward_stop, err);
+
+	if (rc != 0)
+		return rc;
+	a->timer = loop_timer_new(&w->loop, on_timer, w);
+	if (a->timer == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	/* A fleet that starts together does not look together. */
+	loop_timer_start(a->timer, 2000 + rng_below(&w->rng, STEWARD_EVERY_MS / 2));
+	return 0;
+}
+
+void audit_alarm(struct worker *w)
+{
+	struct audit *a = &w->audit;
+
+	if (a->steward == NULL || a->wanted)
+		return;
+	steward_alarm(a->steward);
+	a->wanted = true;
+	if (!a->running)
+		loop_timer_start(a->timer, SOON_MS);
+}
+
+/* The loop has ended, so no work is under way. A worker that ends in good order leaves its leases to the others at once. */
+void audit_close(struct worker *w)
+{
+	loop_timer_free(w->audit.timer);
+	if (w->rc == 0 && w->audit.steward != NULL)
+		steward_retire(w->audit.steward);
+	steward_free(w->audit.steward);
+	w->audit.steward = NULL;
+	w->audit.timer = NULL;
+}

@@ -1,0 +1,403 @@
+/*
+ * control.c - one connection to PostgreSQL that asks, twice a second, what there is to do: migrations, their state and settings, a
+ * request to restart; tells that this worker lives; and loads plans. One statement or two at a time, never a session state.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <utlist.h>
+
+#include "core/log.h"
+#include "core/text.h"
+#include "pg/pg_array.h"
+#include "sql.h"
+#include "version.h"
+#include "worker/worker_private.h"
+
+#define CONTROL_DEADLINE_MS 10000
+#define CANCEL_AFTER_MS 500 /* what runs of a cancelled migration is interrupted */
+
+/* ------------------------------------------------------------ results */
+
+static const char *text(const PGresult *res, int row, const char *column)
+{
+	int c = PQfnumber(res, column);
+
+	return c >= 0 && row < PQntuples(res) && !PQgetisnull(res, row, c) ? PQgetvalue(res, row, c) : "";
+}
+
+static int64_t number(const PGresult *res, int row, const char *column)
+{
+	return strtoll(text(res, row, column), NULL, 10);
+}
+
+static bool is_true(const PGresult *res, int row, const char *column)
+{
+	return text(res, row, column)[0] == 't';
+}
+
+/* ------------------------------------------------------------ hello */
+
+static void hello_failed(struct worker *w, const struct pg_op *op)
+{
+	struct control *c = &w->control;
+	bool missing = strcmp(op->failure.sqlstate, "3F000") == 0 || strcmp(op->failure.sqlstate, "42P01") == 0;
+
+	if (op->status != ST_SQL || c->schema_missing_said)
+		return;
+	c->schema_missing_said = true;
+	log_warn("schema.unusable", "database=%s cause=%s hint='%s'", pg_link_masked_url(c->link), op->failure.message,
+		 missing ? "run: drover init; waiting" : "waiting");
+}
+
+static void hello_answered(struct worker *w, const struct pg_op *op)
+{
+	const PGresult *res = op->kept[0];
+	struct err err = ERR_INIT;
+
+	if (op->status != 0 || res == NULL || PQntuples(res) != 1) {
+		hello_failed(w, op);
+		return;
+	}
+	if (!is_true(res, 0, "same")) {
+		err_set(&err, ST_REFUSED,
+			"this database is a copy of the one that Drover was installed in: its jobs are the original's; run: drover init --rekey");
+		worker_fail(w, ST_REFUSED, &err);
+		return;
+	}
+	w->control.schema_missing_said = false;
+	snprintf(w->installation, sizeof(w->installation), "%s", text(res, 0, "installation"));
+	lease_alive(w);
+	control_urge(w);
+}
+
+/* ------------------------------------------------------------ plans */
+
+static void plan_answered(struct worker *w, const struct pg_op *op)
+{
+	struct mig *m = w->control.loading;
+	const PGresult *res = op->kept[0];
+	struct err err = ERR_INIT;
+	int32_t revision;
+
+	w->control.loading = NULL;
+	if (op->status != 0 || res == NULL || PQntuples(res) != 1)
+		return;
+	revision = (int32_t)number(res, 0, "revision");
+	if (mig_load(m, revision, is_true(res, 0, "ledger_only"), text(res, 0, "plan"), text(res, 0, "settings"), &err) != 0) {
+		log_error("migration.unreadable", "migration=%s revision=%" PRId32 " cause=%s", m->name, revision, err.msg);
+		m->broken_revision = revision;
+	} else {
+		log_info("migration.loaded", "migration=%s id=%" PRId32 " revision=%" PRId32, m->name, m->id, revision);
+		fetch_make_group(w, m);
+	}
+	control_urge(w);
+}
+
+static bool ask_plan(struct worker *w)
+{
+	struct control *c = &w->control;
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m) {
+		const char *const params[] = { m->id_text };
+		const struct pg_step steps[] = { { SQL_WORKER_PLAN, 1, params, 1 } };
+
+		if (!m->stale || m->broken_revision == m->revision_wanted || (m->state != MIG_RUNNING && m->state != MIG_OVER))
+			continue;
+		c->step = CONTROL_PLAN;
+		c->loading = m;
+		return pg_link_run(c->link, &c->op, steps, 1, CONTROL_DEADLINE_MS) == 0;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------ the poll */
+
+static enum mig_state state_of(const char *s)
+{
+	if (strcmp(s, "running") == 0)
+		return MIG_RUNNING;
+	if (strcmp(s, "paused") == 0)
+		return MIG_PAUSED;
+	return strcmp(s, "cancelled") == 0 ? MIG_CANCELLED : MIG_OVER;
+}
+
+static const char *state_name(enum mig_state s)
+{
+	static const char *const names[] = { "running", "paused", "cancelled", "over" };
+
+	return names[s];
+}
+
+static void read_migration(struct worker *w, const PGresult *res, int row)
+{
+	int32_t id = (int32_t)number(res, row, "id");
+	enum mig_state state = state_of(text(res, row, "state"));
+	struct mig *m = worker_find(w, id);
+	struct err err = ERR_INIT;
+
+	if (m == NULL) {
+		m = mig_new(id, text(res, row, "name"), w->installation);
+		if (m == NULL)
+			return;
+		m->state = state;
+		DL_APPEND(w->migs, m);
+	}
+	m->seen = true;
+	m->row_mode = strcmp(text(res, row, "mode"), "row") == 0;
+	m->produced = is_true(res, row, "produced");
+	m->default_batch_size = (uint64_t)number(res, row, "batch_size");
+	m->revision_wanted = (int32_t)number(res, row, "revision");
+	if (m->revision_wanted != m->revision)
+		m->stale = true;
+	if (mig_configure(m, &w->options->defaults, text(res, row, "settings"), &err) != 0)
+		log_warn("settings.refused", "migration=%s cause=%s", m->name, err.msg);
+	if (m->state != state) {
+		log_info("migration.state", "migration=%s from=%s to=%s", m->name, state_name(m->state), state_name(state));
+		m->state = state;
+		m->state_ms = worker_now();
+	}
+}
+
+/* What is not running any more gives its jobs back, and is forgotten when the last of them is gone. */
+static void tidy(struct worker *w)
+{
+	struct mig *m, *next;
+
+	DL_FOREACH_SAFE(w->migs, m, next) {
+		if (!m->seen && m->state != MIG_CANCELLED) {
+			m->state = MIG_CANCELLED; /* deleted */
+			m->state_ms = worker_now();
+		}
+		if (!worker_may_run(w, m) && !m->stale && mig_has_work(m))
+			settle_give_back(w, m);
+		if (m->state == MIG_CANCELLED && worker_now() - m->state_ms >= CANCEL_AFTER_MS)
+			worker_stop_mig(w, m);
+		if (((m->state != MIG_RUNNING && m->state != MIG_OVER) || !m->seen) && m->nheld == 0 && m->busy == 0)
+			worker_remove(w, m);
+	}
+}
+
+static void poll_answered(struct worker *w, const struct pg_op *op)
+{
+	struct control *c = &w->control;
+	const PGresult *res = op->kept[0];
+	bool first = !c->polled;
+	struct mig *m;
+
+	if (op->status != 0 || res == NULL || PQntuples(res) < 1) {
+		if (op->status == ST_SQL && !c->schema_missing_said)
+			log_warn("poll.failed", "cause=%s", op->failure.message);
+		c->schema_missing_said = op->status == ST_SQL;
+		return;
+	}
+	c->schema_missing_said = false;
+	c->polled = true;
+	c->alive = (uint64_t)number(res, 0, "alive");
+	c->rank = (uint64_t)number(res, 0, "rank");
+	DL_FOREACH(w->migs, m)
+		m->seen = false;
+	for (int row = 0; row < PQntuples(res); row++)
+		if (text(res, row, "id")[0] != '\0')
+			read_migration(w, res, row);
+	tidy(w);
+	if (c->started && is_true(res, 0, "restart_asked") && !w->draining)
+		drain_begin(w, "restart");
+	if (first && w->migs != NULL)
+		control_urge(w);
+	worker_pump(w);
+}
+
+static void add_doing(struct worker *w, struct buf *out)
+{
+	bool first = true;
+
+	buf_reset(out);
+	buf_putc(out, '[');
+	for (unsigned i = 0; i < w->nlanes; i++) {
+		const struct job_run *r = w->lanes[i].run;
+
+		if (r == NULL || r->n == 0)
+			continue;
+		buf_printf(out, "%s{\"lane\": %u, \"migration\": ", first ? "" : ", ", i + 1);
+		text_add_json(out, r->mig->name);
+		buf_printf(out, ", \"job\": \"%c%" PRId64 "\", \"rows\": %zu, \"state\": \"%s\", \"ms\": %" PRIu64 "}", (char)r->kind,
+			   r->entries[0]->job.number, r->n, job_state_name(r->state), worker_now() - w->lanes[i].started_ms);
+		first = false;
+	}
+	buf_putc(out, ']');
+}
+
+static bool ask_poll(struct worker *w)
+{
+	struct control *c = &w->control;
+	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
+	const struct strvec *only = w->options->migrations;
+	char pid[16], lanes[16], jobs[24], rows[24];
+	const char *const beat[] = {
+		w->name, w->host, pid,  DROVER_VERSION,        lanes, w->draining ? "draining" : w->paused ? "paused" : "running",
+		NULL,    jobs,    rows, c->started ? "f" : "t"
+	};
+	const char *beat_params[ARRAY_SIZE(beat)];
+	const char *poll_params[3];
+	struct pg_step steps[2];
+	unsigned n = 0;
+	struct mig *m;
+
+	buf_reset(&c->ids);
+	DL_FOREACH(w->migs, m)
+		buf_printf(&c->ids, "%c%s", c->ids.len == 0 ? '{' : ',', m->id_text);
+	pg_array_end(&c->ids, c->ids.len == 0);
+	for (size_t i = 0; only != NULL && i < only->n; i++)
+		pg_array_add(&names, i == 0, only->v[i]);
+	if (names.len > 0)
+		pg_array_end(&names, false);
+	poll_params[0] = w->name;
+	poll_params[1] = c->ids.data;
+	poll_params[2] = names.len > 0 ? names.data : NULL;
+	if (w->named && (!c->started || worker_now() - c->beat_ms >= WORKER_BEAT_MS)) {
+		snprintf(pid, sizeof(pid), "%d", (int)getpid());
+		snprintf(lanes, sizeof(lanes), "%u", w->nlanes);
+		snprintf(jobs, sizeof(jobs), "%" PRIu64, w->jobs_done);
+		snprintf(rows, sizeof(rows), "%" PRIu64, w->rows_done);
+		add_doing(w, &c->doing);
+		memcpy(beat_params, beat, sizeof(beat));
+		beat_params[6] = c->doing.data;
+		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
+	}
+	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, 3, poll_params, 1 };
+	c->step = CONTROL_POLL;
+	c->beating = n == 2;
+	return pg_link_run(c->link, &c->op, steps, n, CONTROL_DEADLINE_MS) == 0;
+}
+
+/* ------------------------------------------------------------ what next */
+
+static void gone_answered(struct worker *w)
+{
+	w->ended = true;
+	uv_stop(&w->loop);
+}
+
+static void ask(struct worker *w)
+{
+	static const struct pg_step hello[] = { { SQL_WORKER_HELLO, 0, NULL, 1 } };
+	struct control *c = &w->control;
+
+	if (!pg_link_up(c->link) || pg_link_busy(c->link) || w->gone_asked)
+		return;
+	c->urgent = false;
+	if (w->installation[0] == '\0') {
+		c->step = CONTROL_HELLO;
+		if (pg_link_run(c->link, &c->op, hello, 1, CONTROL_DEADLINE_MS) != 0)
+			return;
+	} else if (!ask_plan(w)) {
+		ask_poll(w);
+	}
+}
+
+static void on_op(struct pg_op *op)
+{
+	struct worker *w = container_of(op, struct worker, control.op);
+	struct control *c = &w->control;
+
+	if (op->status == ST_CLOSING)
+		return;
+	switch (c->step) {
+	case CONTROL_HELLO:
+		hello_answered(w, op);
+		break;
+	case CONTROL_PLAN:
+		plan_answered(w, op);
+		break;
+	case CONTROL_POLL:
+		if (op->status == 0 && c->beating) {
+			c->started = true;
+			c->beat_ms = worker_now();
+		}
+		poll_answered(w, op);
+		break;
+	case CONTROL_GONE:
+		gone_answered(w);
+		return;
+	}
+	if (w->gone_asked)
+		control_say_gone(w);
+	else
+		loop_timer_start(c->timer, c->urgent ? 0 : WORKER_POLL_MS);
+}
+
+static void on_timer(void *arg)
+{
+	struct worker *w = arg;
+
+	loop_timer_start(w->control.timer, WORKER_POLL_MS);
+	ask(w);
+}
+
+void control_urge(struct worker *w)
+{
+	w->control.urgent = true;
+	if (!pg_link_busy(w->control.link))
+		loop_timer_start(w->control.timer, 0);
+}
+
+void control_say_gone(struct worker *w)
+{
+	struct control *c = &w->control;
+	char pid[16];
+	const char *const params[] = { w->name, pid };
+	const struct pg_step steps[] = { { SQL_WORKER_GONE, 2, params, 0 } };
+
+	w->gone_asked = true;
+	if (pg_link_busy(c->link))
+		return; /* its answer calls again */
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	c->step = CONTROL_GONE;
+	if (!c->started || pg_link_run(c->link, &c->op, steps, 1, 1000) != 0)
+		gone_answered(w);
+}
+
+/* ------------------------------------------------------------ life */
+
+static void on_state(void *arg, struct pg_link *link, bool up, const struct err *why)
+{
+	struct worker *w = arg;
+
+	(void)link;
+	if (!up && !w->control.ever_up && (why->code == ST_SQL || why->code == ST_INPUT)) {
+		worker_fail(w, why->code, why);
+		return;
+	}
+	w->control.ever_up = w->control.ever_up || up;
+	report_server(w, &w->postgres, up, why);
+	if (up)
+		loop_timer_start(w->control.timer, 0);
+}
+
+int control_init(struct worker *w, struct err *err)
+{
+	struct control *c = &w->control;
+
+	c->op.cb = on_op;
+	buf_init(&c->ids, 64 * 1024);
+	buf_init(&c->doing, 64 * 1024);
+	c->timer = loop_timer_new(&w->loop, on_timer, w);
+	if (c->timer == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	return pg_link_new(&c->link, &w->loop, w->options->database_url, "drover-worker", on_state, w, err);
+}
+
+void control_close(struct worker *w)
+{
+	struct control *c = &w->control;
+
+	pg_link_free(c->link);
+	loop_timer_free(c->timer);
+	buf_free(&c->ids);
+	buf_free(&c->doing);
+}

@@ -1,0 +1,517 @@
+/*
+ * job_run.c - what happens in each state of a job's life. All effects go through ports.h.
+ */
+#include "worker/job_run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GROUP_PAUSE_MS 250 /* before a group of rows that met a conflict is run once more */
+
+struct job_run *job_run_new(struct mig *mig, enum job_kind kind, struct entry **entries, size_t n)
+{
+	struct job_run *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->mig = mig;
+	r->kind = kind;
+	r->entries = entries;
+	r->n = n;
+	r->state = JOB_TAKEN;
+	r->settle = SETTLE_ACK;
+	return r;
+}
+
+static void forget_failure(struct job_run *r)
+{
+	free(r->message);
+	free(r->error);
+	r->message = r->error = NULL;
+	r->sqlstate[0] = '\0';
+}
+
+void job_run_free(struct job_run *r)
+{
+	if (r == NULL)
+		return;
+	forget_failure(r);
+	free(r->entries);
+	free(r);
+}
+
+void job_run_start(struct job_run *r, struct ports *ports)
+{
+	r->ports = ports;
+	job_move(r, job_enter_taken(r));
+}
+
+static bool is_batch(const struct job_run *r)
+{
+	return r->kind == JOB_BATCH || r->kind == JOB_LIST;
+}
+
+static void say(struct job_run *r, const char *event, const char *why, const struct tx_answer *a)
+{
+	r->ports->say(r->ports, r, event, why, a);
+}
+
+/* ------------------------------------------------------------ waiting */
+
+/* Come back to @then after a while; a worker that ends does not wait. */
+static enum job_state wait_then(struct job_run *r, uint64_t ms, enum job_state then)
+{
+	r->wait_ms = ms;
+	r->then = then;
+	return JOB_WAITING;
+}
+
+enum job_state job_enter_waiting(struct job_run *r)
+{
+	bool settling = r->then == JOB_ACKING || r->then == JOB_DELAYING || r->then == JOB_RELEASING;
+
+	if (r->draining && !settling)
+		return JOB_RELEASING;
+	r->ports->wait(r->ports, r, r->wait_ms);
+	return JOB_STAY;
+}
+
+/* Alone on this worker, then @then. */
+static enum job_state hold_then(struct job_run *r, enum job_state then)
+{
+	r->alone = true;
+	r->then = then;
+	return JOB_HOLDING;
+}
+
+enum job_state job_enter_hold(struct job_run *r)
+{
+	if (r->draining)
+		return JOB_RELEASING;
+	r->ports->hold(r->ports, r);
+	return JOB_STAY;
+}
+
+void job_run_on_time(struct job_run *r)
+{
+	bool settling = r->then == JOB_ACKING || r->then == JOB_DELAYING || r->then == JOB_RELEASING;
+
+	job_move(r, r->draining && !settling ? JOB_RELEASING : r->then);
+}
+
+void job_run_drain(struct job_run *r)
+{
+	r->draining = true; /* whatever it waits for answers soon, and finds this */
+}
+
+void job_run_stop(struct job_run *r)
+{
+	r->stopping = true;
+	r->ports->interrupt(r->ports, r);
+}
+
+/* ------------------------------------------------------------ transactions */
+
+enum job_state job_enter_taken(struct job_run *r)
+{
+	if (r->want_mark && r->kind != JOB_ROW)
+		return JOB_MARKING;
+	return r->alone ? hold_then(r, JOB_RUNNING) : JOB_RUNNING;
+}
+
+static enum tx_kind tx_of(enum job_state s)
+{
+	switch (s) {
+	case JOB_MARKING:
+		return TX_MARK;
+	case JOB_PROBING:
+		return TX_PROBE;
+	case JOB_NOTING:
+		return TX_NOTE;
+	case JOB_UNBLOCKING:
+		return TX_UNBLOCK;
+	case JOB_SPLITTING:
+		return TX_SPLIT;
+	case JOB_BURYING:
+		return TX_BURY;
+	case JOB_BREAKING:
+		return TX_BREAKER;
+	case JOB_RETRYING:
+		return TX_RETRY;
+	case JOB_PAUSING:
+		return TX_PAUSE;
+	default:
+		return TX_WORK;
+	}
+}
+
+enum job_state job_enter_tx(struct job_run *r)
+{
+	r->tx = tx_of(r->state);
+	if (r->ports->transact(r->ports, r, r->tx) == 0)
+		return JOB_STAY;
+	return wait_then(r, JOB_RETRY_LINK_MS, r->state);
+}
+
+/* What a failed side transaction said takes the place of what brought us there only when it decides. */
+static void keep_failure(struct job_run *r, const struct tx_answer *a)
+{
+	forget_failure(r);
+	snprintf(r->sqlstate, sizeof(r->sqlstate), "%s", a->sqlstate);
+	r->message = a->message != NULL ? strdup(a->message) : NULL;
+	r->error = a->error != NULL ? strdup(a->error) : NULL;
+}
+
+static enum job_state side_again(struct job_run *r)
+{
+	if (++r->side_tries < JOB_SIDE_TRIES)
+		return wait_then(r, JOB_RETRY_LINK_MS * r->side_tries, r->state);
+	r->side_tries = 0;
+	r->delay_ms = r->ports->backoff(r->ports, r, 2);
+	return JOB_DELAYING;
+}
+
+/* A transaction beside the work failed. */
+static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
+{
+	bool claim = a->phase == POLICY_CLAIM;
+
+	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
+		return wait_then(r, JOB_RETRY_LINK_MS, r->state);
+	if (a->interrupted || (claim && a->class == PG_CLASS_STOPPED))
+		return a->finished ? JOB_ACKING : JOB_RELEASING;
+	if (claim && (a->class == PG_CLASS_DONE || a->class == PG_CLASS_NO_JOB))
+		return JOB_ACKING;
+	if (claim && a->class == PG_CLASS_REVISION)
+		r->ports->reload(r->ports, r);
+	if (a->class == PG_CLASS_CONFLICT || a->class == PG_CLASS_CANCELLED || a->class == PG_CLASS_STALE ||
+	    (claim && a->class == PG_CLASS_REVISION))
+		return side_again(r);
+	say(r, "side-failed", job_state_name(r->state), a);
+	keep_failure(r, a);
+	r->verdict.why = "what should become of a failed job cannot be done";
+	if (r->over)
+		return side_again(r);
+	return JOB_PAUSING;
+}
+
+static enum job_state work_answered(struct job_run *r, const struct tx_answer *a)
+{
+	struct policy_facts *f = &r->facts;
+
+	*f = (struct policy_facts){ .replay = r->kind == JOB_FAILED, .over = r->over, .again = r->again, .probe = r->probe };
+	if (a->status == 0) {
+		r->changed = a->changed;
+		r->settled_work = true;
+		forget_failure(r);
+		return JOB_JUDGING;
+	}
+	f->class = a->status == ST_SQL ? a->class : PG_CLASS_OUTAGE;
+	f->phase = a->phase;
+	f->silent = a->silent;
+	f->ours = a->ours;
+	f->interrupted = a->interrupted;
+	f->finished = a->finished;
+	f->others_commit = r->others_commit;
+	keep_failure(r, a);
+	return JOB_JUDGING;
+}
+
+static enum job_state marked(struct job_run *r, const struct tx_answer *a)
+{
+	static const char error[] = "{\"message\": \"worker lost: workers died again and again while they ran this row\"}";
+	unsigned rows = is_batch(r) ? a->rows : (unsigned)r->n;
+
+	if (a->settled)
+		return JOB_ACKING;
+	r->marked = true;
+	switch (policy_start(a->starts, rows)) {
+	case POLICY_START_RUN:
+		return JOB_RUNNING;
+	case POLICY_START_ALONE:
+		return hold_then(r, JOB_RUNNING);
+	case POLICY_START_SPLIT:
+		return hold_then(r, JOB_SPLITTING);
+	default:
+		forget_failure(r);
+		r->lost_worker = true;
+		r->error = strdup(error);
+		return JOB_BURYING;
+	}
+}
+
+static enum job_state probed(struct job_run *r, const struct tx_answer *a)
+{
+	bool elsewhere = a->status != 0 && (a->status != ST_SQL || a->phase != POLICY_TRANSFORM || a->class == PG_CLASS_OUTAGE ||
+					    a->class == PG_CLASS_CONFLICT || a->class == PG_CLASS_CANCELLED || a->class == PG_CLASS_STALE);
+
+	if (elsewhere)
+		return side_failed(r, a);
+	r->probe = r->facts.probe = a->status == 0 ? POLICY_PROBE_FINE : POLICY_PROBE_RAISED;
+	return JOB_JUDGING;
+}
+
+static enum job_state noted(struct job_run *r, const struct tx_answer *a)
+{
+	struct policy_facts *f = &r->facts;
+
+	if (a->status != 0)
+		return side_failed(r, a);
+	f->noted = true;
+	f->settled = a->settled;
+	f->rows = a->rows;
+	f->attempts = a->attempts;
+	f->conflicts = a->conflicts;
+	f->losses = a->losses > r->losses ? a->losses : r->losses;
+	f->conflict_s = a->conflict_s;
+	f->crowded = a->crowded;
+	return JOB_JUDGING;
+}
+
+/* The predicate itself may be what raises: then without it. */
+static bool turn_blind(struct job_run *r, const struct tx_answer *a)
+{
+	if (r->blind || a->status != ST_SQL || a->phase != POLICY_TRANSFORM ||
+	    (a->class != PG_CLASS_DATA && a->class != PG_CLASS_SUSPECT && a->class != PG_CLASS_CANCELLED))
+		return false;
+	r->blind = true;
+	return true;
+}
+
+static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
+{
+	if (a->status != 0)
+		return turn_blind(r, a) ? JOB_SPLITTING : side_failed(r, a);
+	memcpy(r->parts, a->parts, sizeof(r->parts));
+	r->nparts = a->nparts;
+	r->settle = r->nparts > 0 ? SETTLE_PARTS : SETTLE_ACK;
+	say(r, "split", r->verdict.why, NULL);
+	return JOB_ACKING;
+}
+
+static enum job_state buried(struct job_run *r, const struct tx_answer *a)
+{
+	if (a->status != 0)
+		return turn_blind(r, a) ? JOB_BURYING : side_failed(r, a);
+	r->failed_id = a->failed_id;
+	if (r->failed_id == 0)
+		return JOB_ACKING;
+	say(r, "buried", r->verdict.why, NULL);
+	return JOB_BREAKING;
+}
+
+static enum job_state retried(struct job_run *r, const struct tx_answer *a)
+{
+	if (a->status != 0)
+		return side_failed(r, a);
+	if (a->settled || (r->kind == JOB_ROW && a->failed_id == 0))
+		return JOB_ACKING;
+	say(r, "retry", r->verdict.why, NULL);
+	if (r->kind == JOB_FAILED)
+		return JOB_DELAYING;
+	r->failed_id = a->failed_id;
+	r->settle = SETTLE_RETRY;
+	return JOB_ACKING;
+}
+
+static enum job_state paused(struct job_run *r, const struct tx_answer *a)
+{
+	if (a->status == 0) {
+		if (a->paused)
+			say(r, "paused", r->verdict.why, NULL);
+		return JOB_RELEASING;
+	}
+	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
+		return wait_then(r, JOB_RETRY_LINK_MS, JOB_PAUSING);
+	say(r, "side-failed", job_state_name(r->state), a);
+	r->delay_ms = r->ports->backoff(r->ports, r, 3);
+	return JOB_DELAYING;
+}
+
+void job_run_on_tx(struct job_run *r, const struct tx_answer *a)
+{
+	enum job_state to = JOB_ACKING;
+
+	if (a->status == ST_CLOSING)
+		return; /* the worker ends at once: the owner frees the run */
+	switch (r->state) {
+	case JOB_MARKING:
+		to = a->status != 0 ? side_failed(r, a) : marked(r, a);
+		break;
+	case JOB_RUNNING:
+		to = work_answered(r, a);
+		break;
+	case JOB_PROBING:
+		to = probed(r, a);
+		break;
+	case JOB_NOTING:
+		to = noted(r, a);
+		break;
+	case JOB_UNBLOCKING: /* whatever came of it: the claim decides */
+		to = wait_then(r, JOB_RETRY_LINK_MS * r->again, JOB_RUNNING);
+		break;
+	case JOB_SPLITTING:
+		to = split_done(r, a);
+		break;
+	case JOB_BURYING:
+		to = buried(r, a);
+		break;
+	case JOB_BREAKING: /* a count missed is no reason to run the job again */
+		if (a->status == 0 && a->paused)
+			say(r, "broken", "circuit breaker", a);
+		break;
+	case JOB_RETRYING:
+		to = retried(r, a);
+		break;
+	default:
+		to = paused(r, a);
+		break;
+	}
+	job_move(r, to);
+}
+
+/* ------------------------------------------------------------ judging */
+
+/* Groups of rows have no row in the ledger, and are judged by what this worker knows. */
+enum job_state job_enter_noting(struct job_run *r)
+{
+	struct policy_facts *f = &r->facts;
+
+	if (is_batch(r) || (r->kind == JOB_FAILED && r->n == 1))
+		return job_enter_tx(r);
+	f->noted = true;
+	f->rows = (unsigned)r->n;
+	f->attempts = 1;
+	f->conflicts = r->conflicts;
+	f->losses = r->losses;
+	return JOB_JUDGING;
+}
+
+static enum job_state again(struct job_run *r, uint64_t ms)
+{
+	r->again++;
+	return wait_then(r, ms, JOB_RUNNING);
+}
+
+static enum job_state later(struct job_run *r)
+{
+	if (r->verdict.act == POLICY_DELAY) {
+		r->delay_ms = r->ports->backoff(r->ports, r, 2);
+		return JOB_DELAYING;
+	}
+	if (!is_batch(r) && r->n > 1)
+		return wait_then(r, GROUP_PAUSE_MS, JOB_RUNNING);
+	r->delay_ms = r->ports->backoff(r->ports, r, r->facts.attempts > 0 ? r->facts.attempts : 1);
+	if (!is_batch(r))
+		return JOB_RETRYING;
+	say(r, "retry", r->verdict.why, NULL);
+	return JOB_DELAYING;
+}
+
+static enum job_state split(struct job_run *r)
+{
+	r->alone = r->alone || r->verdict.alone;
+	return r->verdict.alone ? hold_then(r, JOB_SPLITTING) : JOB_SPLITTING;
+}
+
+/* Rows are divided here, in memory; each part is a claimed transaction of its own. */
+enum job_state job_enter_splitting(struct job_run *r)
+{
+	if (is_batch(r))
+		return job_enter_tx(r);
+	if (r->n == 1) { /* only a mark can ask for this */
+		r->alone = true;
+		return JOB_RELEASING;
+	}
+	say(r, "split", r->verdict.why, NULL);
+	r->ports->divide(r->ports, r);
+	return JOB_DONE;
+}
+
+enum job_state job_enter_judging(struct job_run *r)
+{
+	struct policy_verdict v = policy_judge(&r->facts, &r->limits);
+
+	/* A complete migration is not the one to blame, so there is nothing to find out. */
+	if (v.act == POLICY_PROBE && r->over) {
+		r->probe = r->facts.probe = POLICY_PROBE_FINE;
+		v = policy_judge(&r->facts, &r->limits);
+	}
+	r->verdict = v;
+	switch (v.act) {
+	case POLICY_ACK:
+		return JOB_ACKING;
+	case POLICY_DROP:
+		say(r, "dropped", v.why, NULL);
+		return JOB_ACKING;
+	case POLICY_AGAIN:
+		return again(r, 100 * (r->again + 1));
+	case POLICY_RELOAD:
+		r->ports->reload(r->ports, r);
+		return again(r, JOB_RELOAD_MS);
+	case POLICY_MARK:
+		r->again++;
+		return JOB_MARKING;
+	case POLICY_UNBLOCK:
+		if (!is_batch(r))
+			return again(r, JOB_RELOAD_MS);
+		r->again++;
+		return JOB_UNBLOCKING;
+	case POLICY_PROBE:
+		return JOB_PROBING;
+	case POLICY_NOTE:
+		r->note = v.note;
+		r->losses += v.note == POLICY_NOTE_LOSS;
+		r->conflicts += v.note == POLICY_NOTE_CONFLICT;
+		return JOB_NOTING;
+	case POLICY_WAIT:
+		return v.alone ? hold_then(r, JOB_RUNNING) : wait_then(r, JOB_RETRY_LINK_MS, JOB_RUNNING);
+	case POLICY_DELAY:
+	case POLICY_RETRY:
+		return later(r);
+	case POLICY_SPLIT:
+		return split(r);
+	case POLICY_BURY:
+		return JOB_BURYING;
+	case POLICY_PAUSE:
+		return JOB_PAUSING;
+	default:
+		return JOB_RELEASING;
+	}
+}
+
+/* ------------------------------------------------------------ settling */
+
+enum job_state job_enter_settle(struct job_run *r)
+{
+	enum settle_kind kind = r->settle;
+
+	if (r->state == JOB_DELAYING)
+		kind = SETTLE_DELAY;
+	else if (r->state == JOB_RELEASING)
+		kind = SETTLE_BACK;
+	if (r->ports->settle(r->ports, r, kind) == 0)
+		return JOB_STAY;
+	/* Redis is away. The lease runs out by itself, and what is done is done: the next one finds it so. */
+	return r->draining ? JOB_DONE : wait_then(r, JOB_RETRY_LINK_MS, r->state);
+}
+
+void job_run_on_settled(struct job_run *r, int status)
+{
+	if (status == ST_CLOSING)
+		return;
+	if (status == 0 || (r->draining && status != ST_REDIS)) {
+		job_move(r, JOB_DONE);
+	} else if (status != ST_REDIS) {
+		job_move(r, wait_then(r, JOB_RETRY_LINK_MS, r->state));
+	} else if (r->state == JOB_ACKING && r->settle != SETTLE_ACK) {
+		/* No room for what it leaves behind: the audit pushes that from the ledger. */
+		say(r, "settle-failed", "Redis refused it", NULL);
+		r->settle = SETTLE_ACK;
+		job_move(r, JOB_ACKING);
+	} else {
+		say(r, "settle-failed", "Redis refused it; its lease runs out by itself", NULL);
+		job_move(r, JOB_DONE);
+	}
+}

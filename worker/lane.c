@@ -1,0 +1,254 @@
+/*
+ * lane.c - one PostgreSQL connection of a worker and the job on it: the real ports of a run.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "core/log.h"
+#include "job/backoff.h"
+#include "worker/worker_private.h"
+
+#define DEADLOCKS_MAX 3    /* in ... */
+#define DEADLOCKS_MS 10000 /* ... until the migration gets one lane ... */
+#define ONE_LANE_MS 60000  /* ... for so long */
+
+static struct lane *lane_of(struct ports *p)
+{
+	return container_of(p, struct lane, ports);
+}
+
+/* ------------------------------------------------------------ transactions */
+
+/* Deadlocks with the application happen; deadlocks between our own lanes, again and again, end with one lane. */
+static void count_deadlock(struct lane *l)
+{
+	struct mig *m = l->run->mig;
+	uint64_t now = worker_now();
+
+	if (now - m->deadlock_ms > DEADLOCKS_MS) {
+		m->deadlock_ms = now;
+		m->deadlocks = 0;
+	}
+	if (++m->deadlocks < DEADLOCKS_MAX || now < m->one_lane_until_ms)
+		return;
+	m->one_lane_until_ms = now + ONE_LANE_MS;
+	log_warn("migration.one_lane", "migration=%s deadlocks=%" PRIu64 " for_ms=%d", m->name, m->deadlocks, ONE_LANE_MS);
+}
+
+static void on_op(struct pg_op *op)
+{
+	struct lane *l = container_of(op, struct lane, op);
+	struct job_run *r = l->run;
+	struct tx_answer a;
+
+	tx_read(&l->tx, r, op, &a);
+	if (a.status == ST_SQL && a.class == PG_CLASS_OUTAGE)
+		l->wants_renew = true;
+	if (a.status == ST_SQL && strcmp(a.sqlstate, "40P01") == 0)
+		count_deadlock(l);
+	if (l->tx.kind == TX_WORK && a.status == 0)
+		r->mig->commits++;
+	r->others_commit = r->mig->commits != l->commits_before;
+	job_run_on_tx(r, &a);
+}
+
+static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
+{
+	struct lane *l = lane_of(p);
+
+	if (l->wants_renew) {
+		l->wants_renew = false;
+		pg_link_renew(l->link);
+	}
+	if (!pg_link_up(l->link) || r->mig->plan == NULL || tx_build(&l->tx, kind, r, &l->who) != 0)
+		return ST_DISCONNECTED;
+	if (kind == TX_WORK)
+		l->commits_before = r->mig->commits;
+	l->op.cb = on_op;
+	return pg_link_run(l->link, &l->op, l->tx.steps, l->tx.n, l->tx.deadline_ms);
+}
+
+static void lane_interrupt(struct ports *p, struct job_run *r)
+{
+	(void)r;
+	pg_link_cancel(lane_of(p)->link);
+}
+
+/* ------------------------------------------------------------ the other ports */
+
+static void on_settled(void *arg, int status)
+{
+	struct lane *l = arg;
+
+	job_run_on_settled(l->run, status);
+}
+
+static int lane_settle(struct ports *p, struct job_run *r, enum settle_kind kind)
+{
+	struct lane *l = lane_of(p);
+
+	return settle_send(l->worker, r, kind, on_settled, l);
+}
+
+static void lane_wait(struct ports *p, struct job_run *r, uint64_t ms)
+{
+	(void)r;
+	loop_timer_start(lane_of(p)->timer, ms);
+}
+
+static void lane_hold(struct ports *p, struct job_run *r)
+{
+	struct lane *l = lane_of(p);
+
+	(void)r;
+	l->holding = true;
+	worker_pump(l->worker);
+}
+
+void lane_allow_alone(struct worker *w)
+{
+	struct lane *next = NULL;
+
+	for (unsigned i = 0; i < w->nlanes; i++) {
+		struct lane *l = &w->lanes[i];
+
+		if (l->run != NULL && !l->holding && !l->finishing)
+			return;
+		if (l->holding && next == NULL)
+			next = l;
+	}
+	if (next == NULL)
+		return;
+	next->holding = false;
+	job_run_on_time(next->run);
+}
+
+static void lane_divide(struct ports *p, struct job_run *r)
+{
+	(void)p;
+	mig_divide(r->mig, r);
+}
+
+static uint64_t lane_backoff(struct ports *p, struct job_run *r, unsigned attempt)
+{
+	const struct settings_durations *d = &r->mig->settings.backoff;
+
+	return backoff_list_ms(d->ms, d->n, attempt, &lane_of(p)->worker->rng);
+}
+
+static void lane_reload(struct ports *p, struct job_run *r)
+{
+	r->mig->stale = true;
+	control_urge(lane_of(p)->worker);
+}
+
+static void lane_say(struct ports *p, struct job_run *r, const char *event, const char *why, const struct tx_answer *a)
+{
+	(void)r;
+	report_job(lane_of(p)->worker, lane_of(p), event, why, a);
+}
+
+/* The run is done; it is freed in the next turn of the loop, when nobody up the stack knows it any more. */
+static void lane_done(struct ports *p, struct job_run *r)
+{
+	struct lane *l = lane_of(p);
+
+	if (r->settled_work) {
+		l->worker->jobs_done += r->n;
+		l->worker->rows_done += (uint64_t)(r->changed > 0 ? r->changed : 0);
+	}
+	l->finishing = true;
+	loop_timer_start(l->timer, 0);
+}
+
+static void finish(struct lane *l)
+{
+	struct job_run *r = l->run;
+	struct mig *m = r->mig;
+	uint64_t interval = r->settled_work ? m->settings.processing_interval_ms : 0;
+
+	for (size_t i = 0; i < r->n; i++)
+		mig_unhold(m, r->entries[i]);
+	m->busy--;
+	l->run = NULL;
+	l->finishing = false;
+	l->pausing = interval > 0;
+	job_run_free(r);
+	if (l->pausing)
+		loop_timer_start(l->timer, interval);
+	worker_pump(l->worker);
+}
+
+static void on_timer(void *arg)
+{
+	struct lane *l = arg;
+
+	if (l->finishing) {
+		finish(l);
+	} else if (l->pausing) {
+		l->pausing = false;
+		worker_pump(l->worker);
+	} else if (l->run != NULL) {
+		job_run_on_time(l->run);
+	}
+}
+
+/* ------------------------------------------------------------ life */
+
+static void on_state(void *arg, struct pg_link *link, bool up, const struct err *why)
+{
+	struct lane *l = arg;
+
+	(void)link;
+	report_server(l->worker, &l->worker->postgres, up, why);
+	if (up)
+		worker_pump(l->worker);
+}
+
+int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err)
+{
+	l->worker = w;
+	l->index = index;
+	l->ports = (struct ports){ lane_transact, lane_interrupt, lane_settle, lane_wait, lane_hold,
+				   lane_divide,   lane_backoff,   lane_reload, lane_done, lane_say };
+	tx_init(&l->tx);
+	l->timer = loop_timer_new(&w->loop, on_timer, l);
+	if (l->timer == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	return pg_link_new(&l->link, &w->loop, w->options->database_url, "drover-worker", on_state, l, err);
+}
+
+void lane_close(struct lane *l)
+{
+	pg_link_free(l->link);
+	loop_timer_free(l->timer);
+	job_run_free(l->run);
+	tx_close(&l->tx);
+	memset(l, 0, sizeof(*l));
+}
+
+bool lane_free(const struct lane *l)
+{
+	return l->run == NULL && !l->pausing && pg_link_up(l->link);
+}
+
+void lane_start(struct lane *l, struct job_run *r)
+{
+	struct mig *m = r->mig;
+
+	snprintf(l->name, sizeof(l->name), "%s/%u", l->worker->name, l->index + 1);
+	snprintf(l->application, sizeof(l->application), "drover %s", l->name);
+	l->who = (struct tx_who){
+		.worker = l->worker->name, .lane = l->name, .application = l->application, .lease_ms = l->worker->options->lease_ms
+	};
+	r->limits = (struct policy_limits){ .tries = (unsigned)m->settings.tries,
+					    .conflict_budget_ms = m->settings.conflict_budget_s * 1000 };
+	r->over = m->state == MIG_OVER;
+	l->run = r;
+	l->started_ms = worker_now();
+	m->busy++;
+	job_run_start(r, &l->ports);
+}

@@ -1,0 +1,159 @@
+/*
+ * lease.c - shows that this worker lives: renews the leases of everything it holds, and its liveness key.
+ *
+ * A renewal is fenced: what another consumer has taken over is not taken back. Such a job is said to be lost, once; if it runs, it runs on: the
+ * ledger lets one of the two change the rows.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "core/log.h"
+#include "worker/worker_private.h"
+
+#define RENEW_MOST 500 /* entries of a call */
+
+/* ------------------------------------------------------------ the liveness key */
+
+static void on_alive(void *arg, int status, const redisReply *reply)
+{
+	struct worker *w = arg;
+
+	if (status != 0 || w->named)
+		return;
+	if (reply->type == REDIS_REPLY_NIL) {
+		/* Two of one name would be one consumer: neither could tell its jobs from the other's. */
+		char name[WORKER_NAME_MAX];
+
+		snprintf(name, sizeof(name), "%.*s-%04" PRIx64, WORKER_NAME_MAX - 6, w->name, rng_next(&w->rng) & 0xffff);
+		log_warn("worker.renamed", "name=%s to=%s cause='%s'", w->name, name,
+			 "another worker of this name is alive, or died just now");
+		memcpy(w->name, name, sizeof(name));
+		lease_alive(w);
+		return;
+	}
+	w->named = true;
+	log_info("worker.ready", "name=%s lanes=%u installation=%s", w->name, w->nlanes, w->installation);
+	control_urge(w);
+	worker_pump(w);
+}
+
+void lease_alive(struct worker *w)
+{
+	char key[JOB_KEY_NAME_MAX], ttl[24];
+	const char *const argv[] = { "SET", key, w->token, "PX", ttl, "NX" };
+
+	if (w->installation[0] == '\0')
+		return;
+	job_worker_key(key, w->installation, w->name);
+	snprintf(ttl, sizeof(ttl), "%" PRIu64, w->options->lease_ms);
+	if (redis_link_send(w->commands, w->named ? 5 : 6, argv, NULL, REDIS_LINK_DEADLINE_MS, on_alive, w) != 0)
+		return; /* Redis is away: tried again when it is back */
+}
+
+/* ------------------------------------------------------------ leases */
+
+struct renewal {
+	struct worker *worker;
+	int32_t mig;
+};
+
+static void lose(struct mig *m, struct entry_id id)
+{
+	char text[ENTRY_ID_MAX];
+	struct entry *e;
+
+	DL_FOREACH2(m->held, e, held_next)
+	{
+		if (entry_id_compare(e->id, id) != 0)
+			continue;
+		if (!e->lost) {
+			e->lost = true;
+			entry_id_print(id, text);
+			log_warn("lease.lost", "migration=%s kind=%c job=%" PRId64 " entry=%s", m->name, (char)e->job.kind, e->job.number,
+				 text);
+		}
+		return;
+	}
+}
+
+static void on_renewed(void *arg, int status, const redisReply *reply)
+{
+	struct renewal *n = arg;
+	struct mig *m = worker_find(n->worker, n->mig);
+	struct entry_id id;
+
+	if (status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY)
+		for (size_t i = 0; i < reply->elements; i++)
+			if (reply->element[i]->type == REDIS_REPLY_STRING &&
+			    entry_id_parse(reply->element[i]->str, reply->element[i]->len, &id))
+				lose(m, id);
+	free(n);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return entry_id_compare(*(const struct entry_id *)a, *(const struct entry_id *)b);
+}
+
+static void renew_some(struct worker *w, struct mig *m, const struct entry_id *ids, size_t n)
+{
+	char(*texts)[ENTRY_ID_MAX] = calloc(n, sizeof(*texts));
+	const char **argv = calloc(n + 3, sizeof(*argv));
+	struct renewal *r = calloc(1, sizeof(*r));
+
+	if (texts != NULL && argv != NULL && r != NULL) {
+		*r = (struct renewal){ w, m->id };
+		argv[0] = m->keys.jobs;
+		argv[1] = JOB_GROUP;
+		argv[2] = w->name;
+		for (size_t i = 0; i < n; i++) {
+			entry_id_print(ids[i], texts[i]);
+			argv[3 + i] = texts[i];
+		}
+		if (queue_call(w->commands, &queue_renew, 1, n + 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_renewed, r) == 0)
+			r = NULL;
+	}
+	free(r);
+	free(argv);
+	free(texts);
+}
+
+static void renew(struct worker *w, struct mig *m)
+{
+	struct entry_id *ids = calloc(m->nheld, sizeof(*ids));
+	const struct entry *e;
+	size_t n = 0;
+
+	if (ids == NULL)
+		return;
+	DL_FOREACH2(m->held, e, held_next)
+	if (!e->lost)
+		ids[n++] = e->id;
+	qsort(ids, n, sizeof(*ids), compare);
+	for (size_t i = 0; i < n; i += RENEW_MOST)
+		renew_some(w, m, ids + i, n - i < RENEW_MOST ? n - i : RENEW_MOST);
+	free(ids);
+}
+
+static void on_timer(void *arg)
+{
+	struct worker *w = arg;
+	struct mig *m;
+
+	loop_timer_start(w->lease_timer, w->options->lease_ms / 3);
+	lease_alive(w);
+	DL_FOREACH(w->migs, m)
+		if (m->nheld > 0)
+			renew(w, m);
+}
+
+void lease_start(struct worker *w)
+{
+	w->lease_timer = loop_timer_new(&w->loop, on_timer, w);
+	if (w->lease_timer != NULL)
+		loop_timer_start(w->lease_timer, w->options->lease_ms / 3);
+}

@@ -1,0 +1,7 @@
+/* drover-worker - a member of the fleet. */
+#include "worker/program.h"
+
+int main(int argc, char **argv)
+{
+	return cli_main(worker_program(), argc, argv, NULL);
+}

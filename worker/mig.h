@@ -1,0 +1,99 @@
+/*
+ * mig.h - a migration as this worker sees it: its plan, its settings, and the jobs of it that the worker holds.
+ */
+#ifndef DROVER_WORKER_MIG_H
+#define DROVER_WORKER_MIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/util.h"
+#include "job/keys.h"
+#include "ledger/settings.h"
+#include "worker/entry.h"
+#include "worker/job_run.h"
+#include "worker/plan.h"
+
+enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or limited */ };
+
+#define MIG_GROUP_BYTES_MAX (256 * 1024) /* payloads of the rows of one transaction */
+
+struct mig {
+	int32_t id;
+	char id_text[12];
+	char name[64]; /* for logs; longer ones are cut */
+	int32_t revision;
+	char revision_text[12];
+	int32_t revision_wanted; /* as the last poll said */
+	int32_t broken_revision; /* whose plan cannot be read */
+	uint64_t state_ms;       /* when the state was last seen to change */
+	bool row_mode;
+	bool ledger_only;
+	enum mig_state state;
+	bool seen;     /* in the poll that is being read */
+	bool stale;    /* the plan is to be loaded: nothing runs meanwhile */
+	bool produced; /* a producer holds its lease */
+	struct job_keys keys;
+	uint64_t default_batch_size; /* of drover.migrations, unless a setting says otherwise */
+	struct settings settings;
+	char *settings_text; /* as it was applied */
+	struct plan *plan;   /* NULL: not loaded */
+
+	/* set_config() of everything that was captured at registration, and our own */
+	char *set_sql;
+	json_t *set_root;        /* owns the names and values */
+	const char **set_params; /* name, value, name, value ...; application_name's value is the last one, a lane's */
+	unsigned set_n;
+	char lock_timeout[24], query_timeout[24];
+
+	/* jobs held */
+	struct entry *held;                    /* all, by held_prev/held_next */
+	struct entry *batches, *rows, *failed; /* waiting, by prev/next */
+	size_t nheld, nbatches, nrows, nfailed;
+	struct job_run *runs;               /* waiting: halves, and what was taken over */
+	unsigned busy;                      /* lanes at work for it */
+	uint64_t commits;                   /* transactions of this worker, to see whether others commit */
+	uint64_t deadlocks, deadlock_ms;    /* 40P01 lately, and when the first of them was */
+	uint64_t one_lane_until_ms;         /* our own lanes deadlock with each other */
+	char cursor[ENTRY_ID_MAX];          /* of the take-over */
+	uint64_t delayed_left;              /* jobs in the delayed set, as of the last look; UINT64_MAX: not known */
+	bool found_empty;                   /* the last read of the stream brought nothing */
+	uint64_t consumers_ms;              /* of the last look for consumers that are gone */
+	uint64_t foreign, foreign_said_ms;  /* entries that were no jobs of ours */
+	uint64_t said_second, said, unsaid; /* failed jobs are logged at a bounded rate */
+
+	struct mig *prev, *next;
+};
+
+struct mig *mig_new(int32_t id, const char *name, const char *installation);
+void mig_free(struct mig *m); /* with everything it holds */
+
+/* The plan and the captured session settings (a JSON object of texts). ST_INPUT: they cannot be read. */
+MUST_CHECK int mig_load(struct mig *m, int32_t revision, bool ledger_only, const char *plan, const char *settings, struct err *err);
+
+/* Run-time settings over @defaults. What is wrong is in @err, and the ones before stay. */
+MUST_CHECK int mig_configure(struct mig *m, const struct settings *defaults, const char *text, struct err *err);
+
+/* Take in an entry that was just read. */
+void mig_hold(struct mig *m, struct entry *e);
+void mig_queue(struct mig *m, struct entry *e);  /* into the queue of its kind */
+void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must not wait in a queue any more */
+
+uint64_t mig_batch_size(const struct mig *m);
+bool mig_has_work(const struct mig *m);
+
+/* The next unit of work, or NULL: a waiting run, one batch, or a group of dead letters or rows. *@ret_jobs: entries in it. */
+struct job_run *mig_take(struct mig *m);
+
+/* All that waits, as one run per kind: to be given back. NULL when nothing is left. */
+struct job_run *mig_take_any(struct mig *m);
+
+/* Make waiting runs of what was taken over from others: batches one by one, rows in groups that shrink with the number of deliveries. */
+MUST_CHECK int mig_queue_taken_over(struct mig *m, struct entry **entries, size_t n);
+
+/* Divide a group among new runs, which take its entries; they wait before everything else. Entries that found no memory are left to their leases. */
+void mig_divide(struct mig *m, struct job_run *r);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * plan.h - the SQL of a migration as workers run it, read from drover.migrations.plan (see sql/plan/README.md).
+ */
+#ifndef DROVER_WORKER_PLAN_H
+#define DROVER_WORKER_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "core/err.h"
+#include "core/util.h"
+
+#define PLAN_STATEMENTS_MAX 100 /* of a script */
+
+struct plan_statement {
+	const char *sql;
+	bool receipts; /* settles row jobs: a burial of one runs it too */
+};
+
+struct plan_script {
+	struct plan_statement *v; /* owned */
+	unsigned n;
+};
+
+struct plan {
+	unsigned refs; /* holders; not thread-safe */
+	json_t *root;  /* owns all texts */
+	struct plan_script range, list, replay;
+	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */
+	const char *image_range[2], *image_list[2];
+	unsigned columns; /* of the key */
+};
+
+/* ST_INPUT: not a plan, or one of a newer version. On failure *@ret is untouched. */
+MUST_CHECK int plan_read(struct plan **ret, const char *json, struct err *err);
+
+/* A plan stays while a pipeline made of it is under way, even if another revision has taken its place. NULL is fine. */
+struct plan *plan_ref(struct plan *p);
+void plan_unref(struct plan *p);
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * worker_private.h - the parts of a worker and who they belong to. All on one loop, on one thread; the steward has a thread of the pool.
+ *
+ *   control   one connection to PostgreSQL: what to work on, settings, heartbeat
+ *   fetch     two connections to Redis that block in XREADGROUP: one for batches, one for rows
+ *   commands  one connection to Redis for everything else
+ *   lanes     a connection to PostgreSQL each, and the job on it
+ */
+#ifndef DROVER_WORKER_PRIVATE_H
+#define DROVER_WORKER_PRIVATE_H
+
+#include <signal.h>
+
+#include <uv.h>
+
+#include "core/rng.h"
+#include "job/keys.h"
+#include "loop/loop.h"
+#include "pg/pg_link.h"
+#include "queue/scripts.h"
+#include "redis/redis_link.h"
+#include "steward/steward.h"
+#include "worker/mig.h"
+#include "worker/tx.h"
+#include "worker/worker.h"
+
+#define WORKER_POLL_MS 500
+#define WORKER_BEAT_MS 5000
+#define WORKER_HELD_MAX 16384 /* entries of all migrations that are held at most */
+#define WORKER_PROMOTE_MS 1000
+
+struct worker;
+
+/* ------------------------------------------------------------ lane.c */
+
+struct lane {
+	struct ports ports; /* of the run on it */
+	struct worker *worker;
+	unsigned index;
+	struct pg_link *link;
+	struct pg_op op;
+	struct tx tx;
+	struct tx_who who;
+	char name[WORKER_NAME_MAX + 8], application[64];
+	struct job_run *run;      /* NULL: idle */
+	struct loop_timer *timer; /* the run's wait; or the pause between two runs, or the end of one */
+	uint64_t commits_before;  /* of the migration, when the transaction began */
+	uint64_t started_ms;      /* of the run */
+	bool holding;             /* the run waits to be alone */
+	bool pausing;             /* processing_interval_ms after a run */
+	bool finishing;           /* the run is done, and freed in the next turn of the loop */
+	bool wants_renew;         /* its server became read-only */
+};
+
+MUST_CHECK int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err);
+void lane_close(struct lane *l);
+bool lane_free(const struct lane *l); /* up and idle: can start a run */
+void lane_start(struct lane *l, struct job_run *run);
+void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
+
+/* ------------------------------------------------------------ settle.c */
+
+/* As struct ports' settle. For runs that never had a lane, @cb is called instead of job_run_on_settled(). */
+typedef void (*settle_fn)(void *arg, int status);
+MUST_CHECK int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, settle_fn cb, void *arg);
+/* Give back (or drop, of a migration that is over) all of a migration's jobs that are not started. */
+void settle_give_back(struct worker *w, struct mig *m);
+void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why);
+
+/* ------------------------------------------------------------ fetch.c, reclaim.c, lease.c */
+
+struct fetch {
+	struct worker *worker;
+	struct redis_link *link;
+	bool rows;                /* for migrations in row mode; otherwise those in batch mode */
+	bool reading;             /* XREADGROUP is under way */
+	struct loop_timer *timer; /* a pause after an error */
+	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
+	unsigned nasked;
+	bool found_empty; /* the last answer brought nothing */
+};
+
+MUST_CHECK int fetch_init(struct fetch *f, struct worker *w, bool rows, struct err *err);
+void fetch_close(struct fetch *f);
+void fetch_more(struct worker *w);                        /* read where there is room and something to read */
+void fetch_forget(struct worker *w, const struct mig *m); /* it is about to be freed */
+void fetch_make_group(struct worker *w, struct mig *m);
+
+void reclaim_start(struct worker *w); /* begin to take over and to promote, for good */
+void reclaim_now(struct worker *w);   /* look at once */
+
+void lease_start(struct worker *w);
+void lease_alive(struct worker *w); /* the liveness key */
+
+/* ------------------------------------------------------------ control.c */
+
+enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_GONE };
+
+struct control {
+	struct pg_link *link;
+	struct pg_op op;
+	enum control_step step;
+	struct loop_timer *timer;
+	struct mig *loading;      /* CONTROL_PLAN */
+	uint64_t beat_ms;         /* of the last heartbeat */
+	bool started;             /* the first heartbeat is out */
+	bool polled;              /* the first poll was answered */
+	bool urgent;              /* poll again at once */
+	bool schema_missing_said; /* and other reasons why nothing can be asked */
+	bool ever_up;
+	bool beating;         /* the heartbeat is part of the poll under way */
+	uint64_t alive, rank; /* workers, and how many come before this one */
+	struct buf ids, doing;
+};
+
+MUST_CHECK int control_init(struct worker *w, struct err *err);
+void control_close(struct worker *w);
+void control_urge(struct worker *w);     /* poll now: a job was told that something has changed */
+void control_say_gone(struct worker *w); /* the last thing: take the worker out of the list */
+
+/* ------------------------------------------------------------ drain.c */
+
+void drain_signals(struct worker *w);
+void drain_begin(struct worker *w, const char *why);
+void drain_check(struct worker *w); /* is everything done? */
+
+/* ------------------------------------------------------------ report.c */
+
+/* What is said of a server: once when it goes, once a minute while it is away, once when it is back. */
+struct server_report {
+	const char *name;
+	unsigned down; /* connections that are not up now */
+	bool said;
+	uint64_t since_ms, said_ms;
+};
+
+void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);
+void report_job(struct worker *w, struct lane *l, const char *event, const char *why, const struct tx_answer *a);
+
+/* ------------------------------------------------------------ audit.c */
+
+struct audit {
+	struct steward *steward;
+	uv_work_t work;
+	bool running;
+	bool wanted; /* at once */
+	struct loop_timer *timer;
+	struct steward_report result;
+	int status;
+	struct err err;
+	uint64_t said_ms;
+};
+
+MUST_CHECK int audit_init(struct worker *w, struct err *err);
+void audit_alarm(struct worker *w); /* Redis may have lost something */
+void audit_close(struct worker *w);
+
+/* ------------------------------------------------------------ worker.c */
+
+struct worker {
+	const struct worker_options *options;
+	uv_loop_t loop;
+	struct rng rng;
+	char name[WORKER_NAME_MAX];
+	char token[20]; /* tells this process from another of the same name */
+	char host[256];
+	char installation[72]; /* "": not known yet */
+	struct mig *migs;
+	struct mig *next_mig; /* whose turn it is */
+	struct control control;
+	struct redis_link *commands;
+	struct fetch fetches[2];
+	struct lane *lanes;
+	unsigned nlanes;
+	struct audit audit;
+	struct loop_timer *reclaim_timer, *promote_timer, *lease_timer, *end_timer, *pump_timer;
+	struct loop_signal *signals[6];
+	struct server_report postgres, redis;
+	char run_id[48], replid[48]; /* of the Redis server, to notice another, or another history */
+	bool named;                  /* the liveness key is ours */
+	bool paused;                 /* USR2 */
+	bool draining, ended;
+	bool gone_asked;
+	bool alone; /* one run has the worker for itself */
+	uint64_t started_ms;
+	uint64_t jobs_taken, jobs_done, rows_done, dead_letters;
+	uint64_t settling; /* give-backs under way that belong to no lane */
+	unsigned reclaims; /* answers awaited of reclaim.c */
+	volatile sig_atomic_t steward_stop;
+	int rc; /* of worker_run() */
+	struct err *err;
+};
+
+static inline uint64_t worker_now(void)
+{
+	return uv_hrtime() / 1000000;
+}
+
+void worker_pump(struct worker *w); /* soon: start what can be started, fetch more, see whether it is the end */
+void worker_fail(struct worker *w, int rc, const struct err *why); /* end at once with an error */
+struct mig *worker_find(struct worker *w, int32_t id);
+void worker_remove(struct worker *w, struct mig *m);
+size_t worker_held(const struct worker *w);
+bool worker_may_run(const struct worker *w, const struct mig *m);
+void worker_stop_mig(struct worker *w, struct mig *m); /* it is not running any more */
+
+#endif
