@@ -97,6 +97,7 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 
 void target_close(struct target *t)
 {
-	migration_file_free(t->file);
+	if (t->file != NULL)
+		migration_file_free(t->file);
 	t->file = NULL;
 }

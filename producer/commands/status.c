@@ -356,6 +356,17 @@ static int once(struct watch *w, struct out *out, struct err *err)
 	return rc != 0 ? rc : look(w, out, true, err);
 }
 
+/* The bar of the one migration that is watched. */
+static void draw_bar(const struct watch *w, const struct out *out)
+{
+	CLEANUP(buf_free) struct buf line = BUF_INIT(4096);
+
+	if (w->id == 0 || w->ntracks == 0)
+		return;
+	progress_render(&w->tracks[0].progress, out->width, out->color, &line);
+	fprintf(out->file, "\n%s\n", line.data);
+}
+
 static int watch(struct watch *w, struct out *out, struct err *err)
 {
 	bool screen = out->format == OUT_HUMAN && out->width > 0;
@@ -367,6 +378,8 @@ static int watch(struct watch *w, struct out *out, struct err *err)
 		if (screen)
 			fputs("\033[H\033[2J", stdout);
 		rc = look(w, out, true, err);
+		if (rc == 0 && screen)
+			draw_bar(w, out);
 		if (rc == 0 && screen)
 			out_note(out, "\nEvery %s. Ctrl-C ends this; the migrations go on.",
 				 text_human_duration(cli_duration_ms(w->call, "--interval")).s);
