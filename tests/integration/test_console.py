@@ -245,7 +245,7 @@ def test_failed_pages_newest_first(ledger, drover):
     (["--error", "23"], 36),
     (["--error", "k"], 18),
     (["--error", "no good: 7"], 1),
-    (["--since", "10m"], 8),
+    (["--since", "10m"], 9),
     (["--since", "2020-01-01 00:00"], 54),
     (["--state", "done"], 6),
     (["--state", "ignored"], 0),
