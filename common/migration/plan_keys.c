@@ -280,7 +280,7 @@ static void key_is_asked(const struct plan_fill *c, const char *arg, struct buf 
 	for (size_t i = 0; i < c->t->nr_keys; i++) {
 		(void)buf_puts(out, i > 0 ? " AND " : "");
 		plan_add_column(c, c->t->keys[i], out);
-		(void)buf_printf(out, " = asked.k%zu", i + 1);
+		(void)buf_printf(out, " = drover_asked.k%zu", i + 1);
 	}
 }
 

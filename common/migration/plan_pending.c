@@ -96,7 +96,8 @@ static const char *underivable(const struct plan_table *t, const struct migratio
 {
 	if (facts->moving)
 		return "its expression reads the clock, a random source or a sequence";
-	if (tree_facts_read_column(&facts->names, t->name, s->column))
+	/* The table's name alone is its whole row, unless a column is called the same. */
+	if (tree_facts_read_column(&facts->names, plan_find_column(t, t->name) == NULL ? t->name : s->column, s->column))
 		return "its expression reads the column itself";
 	if (column->not_null)
 		return "the column cannot be NULL";

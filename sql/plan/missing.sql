@@ -1,6 +1,6 @@
 -- missing: the rows of one window that are still to be done. $1 its number, $2 whether failed rows exist.
 -- Returns one row: keys1 .., an array per key column, in key order; NULL if none is left.
 SELECT {key_arrays}
-  FROM (SELECT l.* FROM drover.batches b CROSS JOIN LATERAL ({left:$2}) AS l
-         WHERE b.migration_id = {migration} AND b.number = $1::bigint AND b.state = 'open' AND $2::boolean IS NOT NULL
+  FROM (SELECT l.* FROM drover.batches drover_b CROSS JOIN LATERAL ({left:$2}) AS l
+         WHERE drover_b.migration_id = {migration} AND drover_b.number = $1::bigint AND drover_b.state = 'open' AND $2::boolean IS NOT NULL
          ORDER BY {k_of:l}) AS missing

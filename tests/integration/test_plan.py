@@ -192,7 +192,7 @@ def test_what_does_not_converge_is_rolled_back(pg, plan):
     pg.sql("INSERT INTO t SELECT g, g FROM generate_series(1, 5) g")
     p = plan("-- drover: table t\n-- drover: set v = v + 1\n-- drover: pending v < 4\n")
     p.scan()
-    with pytest.raises(SqlError, match="DR005.*{1}"):
+    with pytest.raises(SqlError, match=r"DR005.*\{1\}"):
         p.run_all()
     assert pg.value("SELECT sum(v) FROM t") == 15
 
@@ -299,7 +299,7 @@ def test_ledger_only_takes_exactly_the_keys_that_the_scan_found(pg, plan):
     p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n")
     assert "sweep" not in p.statements and "verify" not in p.statements
     p.scan(batch=10)
-    assert [listed for _, listed, _ in p.batches()] == [False, False, True, True]
+    assert [listed for _, listed, _ in p.batches()] == [False, False, True, False]
     pg.sql("INSERT INTO t VALUES (41, 1), (43, 1); DELETE FROM t WHERE id = 42")
     assert p.run_all() == 29 + 1
     assert pg.value("SELECT count(*) FROM t WHERE v = 10") == 30
@@ -313,7 +313,7 @@ def test_splits_of_a_ledger_only_migration_keep_their_keys(pg, plan):
     pg.sql("DELETE FROM t WHERE id = 4")
     number, listed, _ = p.batches()[0]
     state, children = p.split(number, listed, ways=3)
-    assert state == "split" and [(c[1], c[2]) for c in children] == [(False, 3), (True, 3), (False, 3)] or children[1][1]
+    assert state == "split" and [(c[1], c[2]) for c in children] == [(False, 3), (False, 3), (False, 3)]
     pg.sql("INSERT INTO t VALUES (4, 1)")
     assert p.run_all() == 9
     assert pg.value("SELECT v FROM t WHERE id = 4") == 1
@@ -501,7 +501,7 @@ def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, stat
     if state == "analyzed":
         pg.sql("ANALYZE t")
     p = plan("-- drover: table t\n-- drover: set b = a\n")
-    low, high = pg.sql(f"SELECT min(k)::text, max(k)::text FROM (SELECT k FROM t ORDER BY k LIMIT 1000) s")[0]
+    low, high = [r[0] for r in pg.sql("SELECT k::text FROM t ORDER BY k OFFSET 5 LIMIT 1000")][::999]
     rest = ["1"] if key == "composite" else []
     p.example = array([low] + rest), array([high] + rest), array([low, high])
     text = explain(p, p.statements["scan"], array([low] + rest), 1000, 1000, "queued", None, False)
@@ -511,6 +511,14 @@ def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, stat
     if key != "composite":
         text = explain(p, p.scripts["list"][0]["sql"])
         assert "Index Scan using t_pkey on t" in text or "Index Only Scan" in text, text
+    g = plan("-- drover: table t\n-- drover: pending b IS NULL AND NOT EXISTS (SELECT FROM t u WHERE u.k = t.k AND u.b = 7)\n-- drover: mode row\n"
+             "-- drover: backfill\nUPDATE t SET b = a FROM :batch x WHERE t.k = x.k;\n", "general")
+    g.example = p.example
+    for sql, *params in ([g.scripts["range"][0]["sql"]], [g.statements["split_range"], 1, 2], [g.statements["missing"], 1, False],
+                         [g.statements["close"], 1, 10, False], [g.statements["verify"], array([low] + rest), 1000, 10],
+                         [g.statements["sweep"], array([low] + rest), 1000, 1000, "queued", None, True]):
+        text = explain(g, sql, *params)
+        assert "Index Scan using t_pkey on t" in text and "Scan on t\n" not in text and "Scan using t_b_idx on t\n" not in text, text
 
 
 # --- registering ---
@@ -530,7 +538,7 @@ REFUSED = [
     ("key in another order", "-- drover: table orders\n-- drover: key y, x\n-- drover: set b = 1", ["another order", "'-- drover: key x, y'"]),
     ("no such key", "-- drover: table orders\n-- drover: key idd\n-- drover: set b = 1", ["no column 'idd'"]),
     ("columns, all at once", "-- drover: table orders\n-- drover: set bb = aa\n-- drover: set c = zz\n-- drover: where dd > 1",
-     [":2: 'set': table 'orders' has no column 'bb'; did you mean 'b'?", ":2: 'set': table 'orders' has no column 'aa'", ":3:", "'zz'", ":4:", "'dd'"]),
+     [":2: 'set': table 'orders' has no column 'bb'", ":2: 'set': table 'orders' has no column 'aa'; did you mean 'at'?", ":3:", "'zz'", ":4:", "'dd'"]),
     ("generated", "-- drover: table orders\n-- drover: set gen = 1", ["GENERATED ALWAYS"]),
     ("part of the key", "-- drover: table orders\n-- drover: set id = 1\n-- drover: pending true", ["part of the key"]),
     ("self-reading", "-- drover: table orders\n-- drover: set b = b + 1", [":2:", "reads the column itself", "-- drover: ledger"]),
