@@ -52,7 +52,7 @@ void drain_begin(struct worker *w, const char *why)
 
 void drain_check(struct worker *w)
 {
-	if (!w->draining || w->gone_asked || w->ended || w->settling > 0 || w->reclaims > 0 || w->audit.running)
+	if (!w->draining || w->gone_asked || w->ended || w->settling > 0 || w->reclaims > 0 || w->tend.running)
 		return;
 	for (unsigned i = 0; i < w->nlanes; i++)
 		if (w->lanes[i].run != NULL)

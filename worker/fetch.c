@@ -132,7 +132,7 @@ static void refused(struct fetch *f, const redisReply *reply)
 		for (unsigned i = 0; i < f->nasked; i++)
 			if (f->asked[i] != NULL)
 				fetch_make_group(f->worker, f->asked[i]);
-		audit_alarm(f->worker);
+		tend_alarm(f->worker);
 	} else {
 		log_warn("fetch.refused", "cause=%s", reply->str);
 	}

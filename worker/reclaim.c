@@ -121,7 +121,7 @@ static void on_taken_over(void *arg, int status, const redisReply *reply)
 		take_in(c, m, reply);
 	} else if (status == ST_REDIS && strstr(reply->str, "NOGROUP") != NULL && m != NULL) {
 		fetch_make_group(w, m);
-		audit_alarm(w);
+		tend_alarm(w);
 	}
 	call_free(c);
 	if (status != ST_CLOSING)

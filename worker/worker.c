@@ -192,7 +192,7 @@ static void on_commands(void *arg, struct redis_link *link, bool up, const struc
 	buf_free(&warning);
 	/* Another process, or another history of its data: what it held may be gone. */
 	if (w->run_id[0] != '\0' && (strcmp(w->run_id, server->run_id) != 0 || strcmp(w->replid, server->replid) != 0))
-		audit_alarm(w);
+		tend_alarm(w);
 	snprintf(w->run_id, sizeof(w->run_id), "%s", server->run_id);
 	snprintf(w->replid, sizeof(w->replid), "%s", server->replid);
 	lease_alive(w);
@@ -234,7 +234,7 @@ static int open_parts(struct worker *w, struct err *err)
 	for (unsigned i = 0; i < w->options->lanes && rc == 0; i++, w->nlanes++)
 		rc = lane_init(&w->lanes[i], w, i, err);
 	if (rc == 0)
-		rc = audit_init(w, err);
+		rc = tend_init(w, err);
 	if (rc != 0)
 		return rc;
 	reclaim_start(w);
@@ -256,7 +256,7 @@ static void close_parts(struct worker *w)
 		lane_close(&w->lanes[i]);
 	free(w->lanes);
 	control_close(w);
-	audit_close(w);
+	tend_close(w);
 	DL_FOREACH_SAFE(w->migs, m, next)
 		mig_free(m);
 	loop_timer_free(w->reclaim_timer);
@@ -292,7 +292,7 @@ int worker_run(const struct worker_options *options, struct err *err)
 		log_info("worker.stop", "name=%s jobs=%" PRIu64 " rows=%" PRIu64 " dead_letters=%" PRIu64 " ms=%" PRIu64, w->name,
 			 w->jobs_done, w->rows_done, w->dead_letters, worker_now() - w->started_ms);
 	}
-	while (w->audit.running && uv_run(&w->loop, UV_RUN_ONCE) != 0)
+	while (w->tend.running && uv_run(&w->loop, UV_RUN_ONCE) != 0)
 		;
 	close_parts(w);
 	if (loop_finish(&w->loop) != 0)

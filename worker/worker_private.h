@@ -137,9 +137,9 @@ struct server_report {
 void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);
 void report_job(struct worker *w, struct lane *l, const char *event, const char *why, const struct tx_answer *a);
 
-/* ------------------------------------------------------------ audit.c */
+/* ------------------------------------------------------------ tend.c */
 
-struct audit {
+struct tend {
 	struct steward *steward;
 	uv_work_t work;
 	bool running;
@@ -151,9 +151,9 @@ struct audit {
 	uint64_t said_ms;
 };
 
-MUST_CHECK int audit_init(struct worker *w, struct err *err);
-void audit_alarm(struct worker *w); /* Redis may have lost something */
-void audit_close(struct worker *w);
+MUST_CHECK int tend_init(struct worker *w, struct err *err);
+void tend_alarm(struct worker *w); /* Redis may have lost something */
+void tend_close(struct worker *w);
 
 /* ------------------------------------------------------------ worker.c */
 
@@ -172,7 +172,7 @@ struct worker {
 	struct fetch fetches[2];
 	struct lane *lanes;
 	unsigned nlanes;
-	struct audit audit;
+	struct tend tend;
 	struct loop_timer *reclaim_timer, *promote_timer, *lease_timer, *end_timer, *pump_timer;
 	struct loop_signal *signals[6];
 	struct server_report postgres, redis;

@@ -1,5 +1,5 @@
 /*
- * audit.c - lets the steward look after migrations that have no producer: in a thread of libuv's pool, on connections of its own.
+ * tend.c - lets the steward look after migrations that have no producer: in a thread of libuv's pool, on connections of its own.
  */
 #include <inttypes.h>
 
@@ -14,30 +14,30 @@
 
 static void work(uv_work_t *uv)
 {
-	struct audit *a = container_of(uv, struct audit, work);
+	struct tend *a = container_of(uv, struct tend, work);
 
 	err_clear(&a->err);
 	a->result = (struct steward_report){ 0 };
 	a->status = steward_tend(a->steward, BUDGET_MS, &a->result, &a->err);
 }
 
-static void say(struct audit *a)
+static void say(struct tend *a)
 {
 	if (a->result.pushed > 0 || a->result.found_rows > 0 || a->result.completed > 0 || a->result.foreign > 0)
-		log_info("audit.done", "pushed=%" PRIu64 " found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.pushed,
+		log_info("tend.done", "pushed=%" PRIu64 " found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.pushed,
 			 a->result.found_rows, a->result.completed, a->result.foreign);
 	if (a->status == 0 || a->status == ST_DISCONNECTED || a->status == ST_INTERRUPTED || a->status == ST_TIMEOUT)
 		return;
 	if (a->said_ms != 0 && worker_now() - a->said_ms < SAY_EVERY_MS)
 		return;
 	a->said_ms = worker_now();
-	log_warn("audit.failed", "cause=%s", a->err.msg);
+	log_warn("tend.failed", "cause=%s", a->err.msg);
 }
 
 static void done(uv_work_t *uv, int status)
 {
-	struct audit *a = container_of(uv, struct audit, work);
-	struct worker *w = container_of(a, struct worker, audit);
+	struct tend *a = container_of(uv, struct tend, work);
+	struct worker *w = container_of(a, struct worker, tend);
 
 	(void)status;
 	a->running = false;
@@ -63,7 +63,7 @@ static bool anything_to_do(const struct worker *w)
 static void on_timer(void *arg)
 {
 	struct worker *w = arg;
-	struct audit *a = &w->audit;
+	struct tend *a = &w->tend;
 
 	loop_timer_start(a->timer, STEWARD_EVERY_MS);
 	if (a->running || w->draining || !w->named || !anything_to_do(w))
@@ -71,9 +71,9 @@ static void on_timer(void *arg)
 	a->running = uv_queue_work(&w->loop, &a->work, work, done) == 0;
 }
 
-int audit_init(struct worker *w, struct err *err)
+int tend_init(struct worker *w, struct err *err)
 {
-	struct audit *a = &w->audit;
+	struct tend *a = &w->tend;
 	const char *const *only = w->options->migrations != NULL ? (const char *const *)w->options->migrations->v : NULL;
 	int rc = steward_new(&a->steward, w->options->database_url, w->options->redis_url, w->name, only, &w->steward_stop, err);
 
@@ -87,9 +87,9 @@ int audit_init(struct worker *w, struct err *err)
 	return 0;
 }
 
-void audit_alarm(struct worker *w)
+void tend_alarm(struct worker *w)
 {
-	struct audit *a = &w->audit;
+	struct tend *a = &w->tend;
 
 	if (a->steward == NULL || a->wanted)
 		return;
@@ -100,12 +100,12 @@ void audit_alarm(struct worker *w)
 }
 
 /* The loop has ended, so no work is under way. A worker that ends in good order leaves its leases to the others at once. */
-void audit_close(struct worker *w)
+void tend_close(struct worker *w)
 {
-	loop_timer_free(w->audit.timer);
-	if (w->rc == 0 && w->audit.steward != NULL)
-		steward_retire(w->audit.steward);
-	steward_free(w->audit.steward);
-	w->audit.steward = NULL;
-	w->audit.timer = NULL;
+	loop_timer_free(w->tend.timer);
+	if (w->rc == 0 && w->tend.steward != NULL)
+		steward_retire(w->tend.steward);
+	steward_free(w->tend.steward);
+	w->tend.steward = NULL;
+	w->tend.timer = NULL;
 }
