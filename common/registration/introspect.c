@@ -273,7 +273,7 @@ static int read_routines(struct pg_sync *c, const struct migration_file *f, stru
 int introspect(struct pg_sync *c, const struct migration_file *f, struct introspection *ret, struct problems *problems, struct err *err)
 {
 	static const char no_path[] = "SELECT pg_catalog.set_config('search_path', '', true)";
-	int rc;
+	int rc, handler = 0, key = 0;
 
 	memset(ret, 0, sizeof(*ret));
 	rc = read_settings(c, ret, err);
@@ -283,8 +283,11 @@ int introspect(struct pg_sync *c, const struct migration_file *f, struct introsp
 		rc = read_table(c, f, ret, problems, err);
 	if (rc == 0)
 		rc = read_routines(c, f, ret, err);
+	/* A handler or key that is not there keeps no other name from being looked at: all are for one message. */
 	if (rc == 0)
-		rc = introspect_handler(c, f, ret, problems, err);
+		handler = introspect_handler(c, f, ret, problems, err);
+	if (handler != ST_INPUT)
+		rc = rc != 0 ? rc : handler;
 	/* Names of types are to be qualified. */
 	if (rc == 0)
 		rc = pg_exec(c, no_path, 0, NULL, NULL, err);
@@ -293,8 +296,12 @@ int introspect(struct pg_sync *c, const struct migration_file *f, struct introsp
 	if (rc == 0)
 		rc = introspect_apply_settings(c, ret, err);
 	if (rc == 0)
-		rc = introspect_key(c, f, ret, problems, err);
+		key = introspect_key(c, f, ret, problems, err);
+	if (key != ST_INPUT)
+		rc = rc != 0 ? rc : key;
 	if (rc == 0)
 		rc = introspect_names(f, ret, problems, err);
+	if (rc == 0)
+		rc = handler != 0 ? handler : key;
 	return rc;
 }
