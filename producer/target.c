@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "ledger/settings.h"
 #include "registration/register.h"
 
 static void print_problems(const struct cli_call *call, struct problems *p, const char *file)
@@ -70,13 +71,17 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 	};
 	struct registration r;
 	struct problems problems;
+	struct settings general; /* where neither the file nor the command line says */
 	int rc;
 
 	if (t->file == NULL)
 		return find(t, con, call, err);
 	rc = console_pg(con, call, err);
+	if (rc == 0)
+		rc = migrations_settings(con->pg, 0, &general, err);
 	if (rc != 0)
 		return rc;
+	options.default_batch_size = (int)general.batch_size;
 	problems_init(&problems);
 	rc = register_migration(con->pg, t->file, &options, &r, &problems, err);
 	if (rc != 0)

@@ -81,6 +81,7 @@ int migrations_find(struct pg_sync *c, const char *name, struct migration_ref *r
 	m.revision = (int)pg_i64(res, 0, "revision");
 	m.ledger_only = pg_bool(res, 0, "ledger_only");
 	m.row_mode = pg_bool(res, 0, "row_mode");
+	m.batch_size = (int)pg_i64(res, 0, "batch_size");
 	snprintf(m.state, sizeof(m.state), "%s", pg_str(res, 0, "state"));
 	*ret = m;
 	return 0;

@@ -25,6 +25,7 @@ struct migration_ref {
 	int revision;
 	bool ledger_only;
 	bool row_mode;
+	int batch_size; /* as it was registered; a setting for the migration beats it */
 	char state[16]; /* running, paused, cancelled, complete, limited */
 	char name[MIGRATION_REF_NAME_MAX + 1];
 };

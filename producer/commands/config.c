@@ -71,7 +71,24 @@ static const char *origin_name(const PGresult *origins, int row)
 	return pg_str(origins, row, "origin");
 }
 
-static void show_one(struct out *out, const struct settings *s, enum setting_id id, const PGresult *origins)
+/* The settings in force and where they come from. The size of batches was settled when the migration was registered. */
+static int load(struct console *con, const struct request *r, struct settings *s, PGresult **ret_origins, bool *ret_registered,
+		struct err *err)
+{
+	int rc = migrations_settings(con->pg, r->m.id, s, err), row;
+
+	if (rc == 0)
+		rc = migrations_settings_origin(con->pg, r->m.id, ret_origins, err);
+	if (rc != 0)
+		return rc;
+	row = row_of(*ret_origins, setting_table[SETTING_BATCH_SIZE].name);
+	*ret_registered = r->one && strcmp(origin_name(*ret_origins, row), "migration") != 0;
+	if (*ret_registered)
+		s->batch_size = (uint64_t)r->m.batch_size;
+	return 0;
+}
+
+static void show_one(struct out *out, const struct settings *s, enum setting_id id, const PGresult *origins, bool registered)
 {
 	CLEANUP(buf_free) struct buf value = BUF_INIT(VALUE_MAX);
 	const struct setting *t = &setting_table[id];
@@ -81,7 +98,7 @@ static void show_one(struct out *out, const struct settings *s, enum setting_id 
 	out_text(out, t->name);
 	out_text(out, value.data);
 	out_text(out, t->unit);
-	out_text(out, origin_name(origins, row));
+	out_text(out, id == SETTING_BATCH_SIZE && registered ? "registration" : origin_name(origins, row));
 	out_text(out, t->def);
 	out_text(out, row < 0 ? NULL : pg_opt(origins, row, "updated_at"));
 	out_text(out, row < 0 ? NULL : pg_opt(origins, row, "updated_by"));
@@ -93,16 +110,15 @@ static int show(struct console *con, const struct cli_call *call, const struct r
 	CLEANUP(pg_result_freep) PGresult *origins = NULL;
 	CLEANUP(out_close) struct out out = { 0 };
 	struct settings s;
-	int rc = migrations_settings(con->pg, r->m.id, &s, err);
+	bool registered;
+	int rc = load(con, r, &s, &origins, &registered, err);
 
-	if (rc == 0)
-		rc = migrations_settings_origin(con->pg, r->m.id, &origins, err);
 	if (rc != 0)
 		return rc;
 	out_open(&out, call);
 	out_table(&out, columns, ARRAY_SIZE(columns));
 	for (int i = 0; i < SETTING_NR; i++)
-		show_one(&out, &s, (enum setting_id)i, origins);
+		show_one(&out, &s, (enum setting_id)i, origins, registered);
 	return out_end(&out, NULL, err);
 }
 
@@ -112,8 +128,10 @@ static int show_value(struct console *con, const struct cli_call *call, const st
 	static const struct out_column value_columns[] = { { "key", NULL, .type = OUT_STR }, { "value", NULL, .type = OUT_STR } };
 	CLEANUP(buf_free) struct buf value = BUF_INIT(VALUE_MAX);
 	CLEANUP(out_close) struct out out = { 0 };
+	CLEANUP(pg_result_freep) PGresult *origins = NULL;
 	struct settings s;
-	int rc = migrations_settings(con->pg, r->m.id, &s, err);
+	bool registered;
+	int rc = load(con, r, &s, &origins, &registered, err);
 
 	if (rc != 0)
 		return rc;
