@@ -131,7 +131,7 @@ cat > "$dir/check.sql" <<-'SQL'
 	SELECT count(*) AS rows,
 	       count(*) FILTER (WHERE maintainer_name IS NULL AND trim(split_part(maintainer, '<', 1)) IS NOT NULL
 	                           OR maintainer_address IS NULL AND split_part(maintainer, '<', 2) IS NOT NULL) AS "without name or address",
-	       count(*) FILTER (WHERE maintainer_name || ' <' || maintainer_address || '>' <> maintainer) AS "split wrongly",
+	       count(*) FILTER (WHERE replace(maintainer_name || '<' || maintainer_address || '>', ' ', '') <> replace(maintainer, ' ', '')) AS "split wrongly",
 	       count(*) FILTER (WHERE details IS NULL) AS "without details",
 	       count(*) FILTER (WHERE details ->> 'section' IS DISTINCT FROM section) AS "wrong details",
 	       (SELECT count(*) FROM packages p, unnest(string_to_array(p.tags, ',')) t
