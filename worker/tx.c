@@ -12,6 +12,7 @@
 
 #define TEXTS_MAX (8 * 1024 * 1024) /* bytes of a parameter: keys of MIG_GROUP_BYTES_MAX, quoted twice */
 #define SIDE_TIMEOUT_MS 15000       /* of transactions that run nothing of the migration's */
+#define STATEMENT_IN_LINE 200       /* bytes of a statement in the reason of a pause */
 #define STATEMENT_SHOWN 4000        /* bytes of a failed statement that are kept with a dead letter */
 
 void tx_init(struct tx *t)
@@ -451,6 +452,32 @@ static void add_member(struct buf *out, const char *name, const char *text)
 	text_add_json(out, text);
 }
 
+static bool blames_migration(const struct pg_op *op)
+{
+	enum pg_class class = op->status == ST_SQL ? pg_classify(op->failure.sqlstate, op->failure.message) : PG_CLASS_OUTAGE;
+
+	return class == PG_CLASS_SUSPECT || class == PG_CLASS_WRONG;
+}
+
+/* The beginning of a statement, in one line. */
+static void add_statement(struct buf *out, const char *sql)
+{
+	bool blank = false;
+
+	buf_puts(out, "; in: ");
+	for (size_t n = 0; *sql != '\0' && n < STATEMENT_IN_LINE; sql++) {
+		if (strchr(" \t\r\n", *sql) != NULL) {
+			blank = true;
+			continue;
+		}
+		if (blank)
+			buf_putc(out, ' ');
+		blank = false;
+		buf_putc(out, *sql);
+		n++;
+	}
+}
+
 /* As drover.put_failed() takes it, and one line for people. */
 static void describe(struct tx *t, const struct pg_op *op, bool in_script)
 {
@@ -469,12 +496,11 @@ static void describe(struct tx *t, const struct pg_op *op, bool in_script)
 	add_member(&t->error, "constraint_name", f->constraint);
 	add_member(&t->error, "statement", statement);
 	buf_putc(&t->error, '}');
+	/* Neither detail nor statement unless the migration itself is wrong: they hold values of rows, which are not for logs. */
 	buf_reset(&t->json);
 	buf_printf(&t->json, "%.600s", f->message != NULL ? f->message : "");
-	if (f->detail != NULL)
-		buf_printf(&t->json, " (%.600s)", f->detail);
-	if (in_script)
-		buf_printf(&t->json, "; in: %.200s", statement);
+	if (in_script && blames_migration(op))
+		add_statement(&t->json, statement);
 	buf_reset(&t->message);
 	text_add_printable(&t->message, t->json.data); /* what was cut in the middle of a character is mended, too */
 }
