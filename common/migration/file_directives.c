@@ -89,8 +89,10 @@ static size_t name_at(const char *text, const struct scan_tokens *tokens, size_t
 			return n;
 		i++;
 	}
-	while (n > 0)
+	while (n > 0) {
 		free(ret_parts[--n]);
+		ret_parts[n] = NULL;
+	}
 	return 0;
 }
 
