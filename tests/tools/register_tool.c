@@ -40,8 +40,8 @@ static void print(const struct registration *r)
 {
 	printf("{\"id\": %d, \"revision\": %d, \"mode\": \"%s\", \"batch_size\": %d, \"ledger_only\": %s, \"created\": %s, \"state\": \"%s\", "
 	       "\"estimated_rows\": %lld}\n",
-	       r->id, r->revision, migration_mode_name(r->mode), r->batch_size, r->ledger_only ? "true" : "false", r->created ? "true" : "false",
-	       r->state, (long long)r->estimated_rows);
+	       r->id, r->revision, migration_mode_name(r->mode), r->batch_size, r->ledger_only ? "true" : "false",
+	       r->created ? "true" : "false", r->state, (long long)r->estimated_rows);
 }
 
 int main(int argc, char **argv)
