@@ -143,7 +143,7 @@ static int apply_files(struct pg_sync *c, int from, struct err *err)
 static int upgrade_locked(struct pg_sync *c, struct schema_info *ret, struct err *err)
 {
 	struct whereabouts w;
-	bool ours;
+	bool ours = false;
 	int rc = look_around(c, &w, err);
 
 	if (rc != 0)
@@ -201,7 +201,7 @@ static int upgrade(struct pg_sync *c, struct schema_info *ret, struct err *err)
 int schema_check(struct pg_sync *c, struct schema_info *ret, struct err *err)
 {
 	struct schema_info s = { .version = 0 };
-	bool ours;
+	bool ours = false;
 	int rc = read_state(c, &s, &ours, err);
 
 	if (rc == 0 && s.version == 0)
@@ -221,7 +221,7 @@ int schema_check(struct pg_sync *c, struct schema_info *ret, struct err *err)
 int schema_open(struct pg_sync *c, struct schema_info *ret, struct err *err)
 {
 	struct schema_info s = { .version = 0 };
-	bool ours;
+	bool ours = false;
 	int rc = read_state(c, &s, &ours, err);
 
 	if (rc == 0)
@@ -240,7 +240,7 @@ int schema_open(struct pg_sync *c, struct schema_info *ret, struct err *err)
 static int rekey_locked(struct pg_sync *c, const char *actor, struct schema_info *ret, struct err *err)
 {
 	const char *params[] = { actor };
-	bool ours;
+	bool ours = false;
 	int rc = read_state(c, ret, &ours, err);
 
 	if (rc == 0 && ret->version == 0)

@@ -165,7 +165,7 @@ static int read_assignment(const char *word, const char **ret_key, struct buf *v
 	t = settings_find(key);
 	/* An unknown name gets its error from settings_set(), even when it is to be unset. */
 	rc = t != NULL && equals[1] == '\0' ? 0 : settings_set(&s, key, equals + 1, err);
-	if (rc != 0)
+	if (rc != 0 || t == NULL)
 		return rc;
 	*ret_key = t->name;
 	if (equals[1] != '\0')

@@ -50,7 +50,6 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		for (int i = 0; i < SETTING_NR; i++)
 			add_setting(&text, &setting_table[i]);
 	} else if (strcmp(call->args[0], "console") == 0) {
-		buf_puts(&text, "<!-- Made by `drover __docs console` from the tables of producer/: do not edit. -->\n\n");
 		cli_markdown(&text, console_program());
 	} else {
 		return err_set(err, ST_USAGE, "there are docs of the console and the settings, not of '%s'", call->args[0]);

@@ -163,16 +163,17 @@ static int measure(struct watch *w, struct standing *s, struct err *err)
 	};
 	struct track *t;
 
-	if (!standing_is(s, "running"))
+	/* What stands still from the start has no pace; what stopped while it was watched keeps its bar. */
+	if (!standing_is(s, "running") && w->ntracks == 0)
 		return 0;
 	t = track_of(w, s, now_ms);
 	if (t == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	progress_update(&t->progress, now_ms, &counts);
-	if (t->seen)
+	if (t->seen && standing_is(s, "running"))
 		estimate(s, t, now_ms);
 	t->seen = true;
-	if (w->fleet.working > 0 && (s->incomplete > 0 || !s->scan_done))
+	if (standing_is(s, "running") && w->fleet.working > 0 && (s->incomplete > 0 || !s->scan_done))
 		w->anything_moves = true;
 	return 0;
 }

@@ -392,7 +392,12 @@ def test_monitor_for_cron(ledger, redis, drover):
 # ------------------------------------------------------------ docs
 
 
-@pytest.mark.parametrize("page", ["console", "settings"])
-def test_the_generated_docs_are_fresh(drover, page):
+@pytest.mark.parametrize("page, command", [
+    ("console", ["drover", "__docs", "console"]),
+    ("settings", ["drover", "__docs", "settings"]),
+    ("worker", ["drover-worker", "--markdown"]),
+])
+def test_the_generated_docs_are_fresh(drover, page, command):
     path = Path(__file__).resolve().parents[2] / f"docs/{page}.md"
-    assert drover.run("__docs", page).out == path.read_text(), f"docs/{page}.md is stale: drover __docs {page} > docs/{page}.md"
+    made = drover.run(*command[1:], program=command[0]).out
+    assert made == path.read_text(), f"docs/{page}.md is stale: {' '.join(command)} > docs/{page}.md"

@@ -1,0 +1,207 @@
+/* The console's tables, what it reads as ids, and each sentence about why a migration does not go faster. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "core/util.h"
+#include "producer/console.h"
+#include "producer/filter.h"
+#include "producer/standing.h"
+
+/* ------------------------------------------------------------ tables */
+
+static void the_tables_have_no_mistakes(void **state)
+{
+	struct err err = ERR_INIT;
+
+	(void)state;
+	if (cli_check(console_program(), &err) != 0)
+		fail_msg("%s", err.msg);
+}
+
+/* ------------------------------------------------------------ ids */
+
+static void ids_and_ranges_are_read(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t first, last;
+	} rows[] = { { "1", 1, 1 },
+		     { "007", 7, 7 },
+		     { "10-20", 10, 20 },
+		     { "5-5", 5, 5 },
+		     { "9223372036854775806", INT64_MAX - 1, INT64_MAX - 1 } };
+	struct failed_range r;
+	struct err err = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_int_equal(filter_parse_range(rows[i].text, &r, &err), 0);
+		assert_int_equal(r.first, rows[i].first);
+		assert_int_equal(r.last, rows[i].last);
+	}
+}
+
+static void what_is_no_id_is_wrong_usage(void **state)
+{
+	static const char *const texts[] = { "",
+					     "0",
+					     "-",
+					     "-5",
+					     "5-",
+					     "a",
+					     "5-a",
+					     "20-10",
+					     " 5",
+					     "5 ",
+					     "5--6",
+					     "1-2-3",
+					     "9223372036854775807",
+					     "99999999999999999999999999999-5",
+					     "1.5" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct failed_range r = { 3, 4 };
+		struct err err = ERR_INIT;
+
+		if (filter_parse_range(texts[i], &r, &err) != ST_USAGE)
+			fail_msg("'%s' was read", texts[i]);
+		assert_int_equal(r.first, 3);
+		assert_true(strlen(err.msg) > 0);
+	}
+}
+
+/* ------------------------------------------------------------ why */
+
+/* Runs, and nothing holds it up. */
+static struct standing healthy(void)
+{
+	struct standing s = { .id = 1,
+			      .name = "m",
+			      .state = "running",
+			      .scan_done = true,
+			      .incomplete = 3,
+			      .found = 100,
+			      .expected = 100,
+			      .share = 0.5,
+			      .idle_s = 1,
+			      .depth_known = true };
+
+	settings_defaults(&s.settings);
+	return s;
+}
+
+static const struct fleet fleet_of_two = { .alive = 2, .working = 2, .lanes = 8, .redis_asked = true };
+
+static void check_why(const struct standing *s, const struct fleet *f, const char *want)
+{
+	struct strvec why;
+	bool found = false;
+
+	strvec_init(&why, STANDING_WHY_MAX);
+	standing_why(s, f, &why);
+	assert_true(strvec_ok(&why));
+	for (size_t i = 0; i < why.n; i++)
+		found = found || (want != NULL && strstr(why.v[i], want) != NULL);
+	if (want == NULL && why.n > 0)
+		fail_msg("nothing was to be said, but: %s", why.v[0]);
+	if (want != NULL && !found)
+		fail_msg("not said: '%s'; the first of %zu: %s", want, why.n, why.n > 0 ? why.v[0] : "-");
+	strvec_free(&why);
+}
+
+static void a_healthy_one_needs_no_words(void **state)
+{
+	struct standing s = healthy();
+
+	(void)state;
+	check_why(&s, &fleet_of_two, NULL);
+	s.state = "complete";
+	check_why(&s, &(struct fleet){ .alive = 0 }, NULL);
+}
+
+static void what_stops_it_is_said(void **state)
+{
+	struct standing s = healthy();
+	struct fleet f = fleet_of_two;
+
+	(void)state;
+	s.state = "paused";
+	s.by = "alice@host";
+	s.reason = "too busy";
+	check_why(&s, &f, "paused by alice@host: too busy; to go on: drover resume m");
+	s.state = "cancelled";
+	s.by = s.reason = NULL;
+	check_why(&s, &f, "cancelled by somebody; to go on: drover resume m");
+
+	s = healthy();
+	s.settings.is_enabled = false;
+	check_why(&s, &f, "drover config m is_enabled=on");
+	s = healthy();
+	s.scan_done = false;
+	check_why(&s, &f, "no producer runs: drover produce m");
+	s = healthy();
+	check_why(&s, &(struct fleet){ .alive = 0 }, "no worker is alive");
+	check_why(&s, &(struct fleet){ .alive = 3 }, "all 3 workers are paused or draining");
+	s.idle_s = STANDING_STALLED_S;
+	check_why(&s, &f, "nothing was committed for 1m");
+	strcpy(s.lock, "drover w/1 waits 3s for a lock of pid 7 (psql): UPDATE t");
+	check_why(&s, &f, "pid 7");
+	strcpy(f.redis, "connection refused");
+	check_why(&s, &f, "Redis does not answer: connection refused");
+}
+
+static void what_sets_the_pace_is_said(void **state)
+{
+	struct standing s = healthy();
+
+	(void)state;
+	s.settings.processing_interval_ms = 200;
+	check_why(&s, &fleet_of_two, "pauses 200ms");
+	s = healthy();
+	s.scan_done = false;
+	s.producing = true;
+	s.depth.ready = 8;
+	check_why(&s, &fleet_of_two, "the scan sets the pace");
+	s.depth.ready = 1000;
+	check_why(&s, &fleet_of_two, NULL);
+	s.depth.ready = 9000;
+	check_why(&s, &fleet_of_two, "the workers set the pace (8 lanes, the backlog is at 9,000 jobs)");
+	s = healthy();
+	s.sweep_waits = true;
+	strcpy(s.blocker, "pid 9 (psql), open for 2h");
+	check_why(&s, &fleet_of_two, "the oldest: pid 9 (psql)");
+	s.sweep_stuck = 3;
+	check_why(&s, &fleet_of_two, "still writes old rows: 3 sweeps");
+}
+
+static void what_is_left_over_is_said(void **state)
+{
+	struct standing s = healthy();
+
+	(void)state;
+	s.state = "complete";
+	s.dead = 1234;
+	check_why(&s, &fleet_of_two, "1,234 dead letters: drover failed m --group");
+	s.waiting = 5;
+	check_why(&s, &fleet_of_two, "5 rows wait for a replay");
+	check_why(&s, &(struct fleet){ .alive = 0 }, "no worker is alive for the replays");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_tables_have_no_mistakes),  cmocka_unit_test(ids_and_ranges_are_read),
+		cmocka_unit_test(what_is_no_id_is_wrong_usage), cmocka_unit_test(a_healthy_one_needs_no_words),
+		cmocka_unit_test(what_stops_it_is_said),        cmocka_unit_test(what_sets_the_pace_is_said),
+		cmocka_unit_test(what_is_left_over_is_said),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
