@@ -27,15 +27,20 @@ const char *migration_mode_name(enum migration_mode m)
 	return m == MIGRATION_ROW ? "row" : "batch";
 }
 
-void migration_file_free(struct migration_file *f)
+static void free_values(struct migration_file *f)
 {
 	struct migration_value *values[] = { &f->table, &f->pending, &f->where,   &f->handler,     &f->batch_size,
 					     &f->tries, &f->backoff, &f->timeout, &f->lock_timeout };
 
-	if (f == NULL)
-		return;
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		free(values[i]->text);
+}
+
+void migration_file_free(struct migration_file *f)
+{
+	if (f == NULL)
+		return;
+	free_values(f);
 	for (size_t i = 0; i < f->nr_keys; i++)
 		free(f->keys[i]);
 	for (size_t i = 0; i < f->nr_sets; i++) {
@@ -83,13 +88,11 @@ static int take_name(struct migration_file *f, const char *path, struct problems
 	return f->name == NULL ? ST_NOMEM : 0;
 }
 
-/* Text that PostgreSQL would not take either. Returns false if there is no use in going on. */
+/* Text that PostgreSQL would not take either. @text is terminated. Returns false if there is no use in going on. */
 static bool check_text(const char *text, size_t len, struct problems *problems)
 {
-	const char *nul = memchr(text, '\0', len);
-
-	if (nul != NULL)
-		(void)problems_add(problems, scan_line_of(text, (size_t)(nul - text)), "the file has a NUL byte; expected a text file");
+	if (strlen(text) < len)
+		(void)problems_add(problems, scan_line_of(text, strlen(text)), "the file has a NUL byte; expected a text file");
 	else if (!text_utf8_valid(text, len)) {
 		size_t start = 0, n;
 		int line = 1;
@@ -317,7 +320,7 @@ int migration_file_parse(const char *path, const char *text, size_t len, struct 
 	f->source = strndup(text, len);
 	if (f->source == NULL || take_name(f, path, problems) != 0)
 		rc = err_set(err, ST_NOMEM, "out of memory");
-	else if (check_text(text, len, problems)) {
+	else if (check_text(f->source, len, problems)) {
 		/* A byte order mark is no SQL; what is kept and checksummed is the file as it is. */
 		p.text = f->source + (strncmp(f->source, "\xef\xbb\xbf", 3) == 0 ? 3 : 0);
 		rc = parse_text(&p, err);

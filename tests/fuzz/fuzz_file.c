@@ -64,6 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct problems problems;
 	struct buf shown = BUF_INIT(1000000);
 
+	if (size == 0)
+		return 0;
 	problems_init(&problems);
 	if (migration_file_parse("fuzz.sql", (const char *)data, size, &f, &problems, &err) == 0) {
 		assert(problems.total == 0);
