@@ -1,0 +1,94 @@
+"""What many tests do: run migrations to their end, hold jobs in their transactions, look at the ledger."""
+
+from lib.process import wait_for
+
+
+def finish(drover, *paths, produce=(), worker=(), rc=0, timeout_s=120):
+    """Produce these migrations at the same time, with one worker, until all are through; the producers' Results.
+
+    rc: the exit status that each must end with.
+    """
+    producers = [drover.popen("produce", path, "--wait", *map(str, produce)) for path in paths]
+    fleet = drover.worker(*map(str, worker))
+    results = [producer.wait(timeout_s, rc=rc) for producer in producers]
+    fleet.terminate()
+    fleet.wait()
+    return results
+
+
+def queue(drover, *paths, produce=()):
+    """Produce these migrations, with no worker yet: every job lies in Redis when this returns."""
+    for path in paths:
+        drover.run("produce", path, *produce)
+
+
+def migration_id(pg, name):
+    return pg.value("SELECT id FROM drover.migrations WHERE name = %s", (name,))
+
+
+def state(pg, name):
+    """(state, reason) of a migration."""
+    return pg.sql("SELECT state, state_reason FROM drover.migrations WHERE name = %s", (name,))[0]
+
+
+def wait_for_state(pg, name, wanted):
+    """Until the migration is in this state; the reason."""
+    wait_for(lambda: state(pg, name)[0] == wanted, lambda: f"{name} is {wanted}, not {state(pg, name)}")
+    return state(pg, name)[1]
+
+
+def dead(pg, name):
+    """Keys of a migration's dead letters, as lists of texts, in the order of their numbers."""
+    return [row[0] for row in pg.sql("""SELECT key FROM drover.failed_jobs f JOIN drover.migrations m ON m.id = f.migration_id
+                                         WHERE m.name = %s AND f.state = 'dead' ORDER BY f.id""", (name,))]
+
+
+def rows_done(pg, name):
+    return pg.value("""SELECT coalesce(sum(rows_changed), 0)::bigint FROM drover.lane_counts
+                        WHERE migration_id = (SELECT id FROM drover.migrations WHERE name = %s)""", (name,))
+
+
+def stream(pg, name):
+    """The name of a migration's stream in Redis."""
+    return f"drover:{{{pg.value('SELECT installation FROM drover.meta')}:{migration_id(pg, name)}}}:jobs"
+
+
+def delayed(pg, name):
+    return stream(pg, name).removesuffix("jobs") + "delayed"
+
+
+class Gate:
+    """Holds jobs in the middle of their transactions: SQL that calls gate() waits until the gate is opened.
+
+    gate(x) gives x back, so that it fits into any expression: `set b = gate(a)`. The migration needs a long lock-timeout.
+    who: a pattern for application_name ('drover a/%'); others go through.
+    """
+
+    KEY = 4711
+
+    def __init__(self, pg, who="%"):
+        self.pg = pg
+        pg.sql(f"""CREATE OR REPLACE FUNCTION public.gate(x anyelement) RETURNS anyelement LANGUAGE plpgsql AS $$
+            BEGIN
+              IF current_setting('application_name') LIKE '{who}' THEN
+                PERFORM pg_advisory_xact_lock_shared({self.KEY});
+              END IF;
+              RETURN x;
+            END $$""")
+        self.conn = pg.conn()
+        self.close()
+
+    def close(self):
+        self.conn.execute(f"SELECT pg_advisory_lock({self.KEY})")
+
+    def open(self):
+        self.conn.execute("SELECT pg_advisory_unlock_all()")
+
+    def waiting(self):
+        """Names of the lanes that wait at the gate."""
+        return [row[0] for row in self.pg.sql("""SELECT application_name FROM pg_stat_activity
+            WHERE wait_event = 'advisory' AND datname = current_database() AND application_name LIKE 'drover %'""")]
+
+    def wait(self, lanes=1):
+        """Until so many lanes wait at the gate."""
+        wait_for(lambda: len(self.waiting()) >= lanes, lambda: f"{lanes} lanes wait at the gate, not {self.waiting()}")
