@@ -13,7 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void is_one_statement(const char *sql)
+/* @placed: a statement of the user's, where a placeholder may stand in a place that takes a name alone: the server will refuse it. */
+static void is_one_statement(const char *sql, bool placed)
 {
 	struct err err = ERR_INIT;
 	json_t *stmts = NULL;
@@ -21,7 +22,7 @@ static void is_one_statement(const char *sql)
 
 	/* "nested too deeply" is the one way in which a whole may be refused whose parts were not. */
 	if (tree_parse(sql, &stmts, &offset, &err) != 0) {
-		assert(strstr(err.msg, "too deeply") != NULL || strstr(err.msg, "longer than") != NULL ||
+		assert(placed || strstr(err.msg, "too deeply") != NULL || strstr(err.msg, "longer than") != NULL ||
 		       strstr(err.msg, "memory exhausted") != NULL);
 		return;
 	}
@@ -48,10 +49,11 @@ static void check_plan(const struct migration_file *f)
 	if (plan_make(f, &t, f->mode, 1, &plan, &problems, &err) == 0) {
 		json_object_foreach(json_object_get(plan, "scripts"), name, script) {
 			json_array_foreach(script, i, step)
-				is_one_statement(json_string_value(json_object_get(step, "sql")));
+				is_one_statement(json_string_value(json_object_get(step, "sql")),
+						 strcmp(json_string_value(json_object_get(step, "role")), "transform") == 0);
 		}
 		json_object_foreach(json_object_get(plan, "statements"), name, step)
-			is_one_statement(json_string_value(step));
+			is_one_statement(json_string_value(step), false);
 		json_decref(plan);
 	}
 	problems_free(&problems);
