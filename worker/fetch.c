@@ -14,11 +14,10 @@
 #define BLOCK_MS 1000
 #define BLOCK_TEXT "1000"
 #define ANSWER_MS 8000 /* longest for an answer to a blocking read: the connection is dead then */
+#define REST_MS 20     /* after a read that did not block and brought nothing */
 #define PAUSE_MS 250   /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
 #define ROWS_AHEAD_MAX 4000
-
-static void read_next(struct fetch *f);
 
 /* ------------------------------------------------------------ groups */
 
@@ -148,31 +147,47 @@ static void on_read(void *arg, int status, const redisReply *reply)
 		return;
 	if (status == 0)
 		take_in(f, reply);
-	else if (status == ST_REDIS)
+	if (status == 0 && !f->blocking && reply->type == REDIS_REPLY_NIL) {
+		f->resting = true;
+		loop_timer_start(f->timer, REST_MS);
+	} else if (status == ST_REDIS)
 		refused(f, reply);
 	f->nasked = 0;
 	worker_pump(f->worker);
 }
 
-static void read_next(struct fetch *f)
+/* Which streams have room here. Returns whether that is all of them: then, and only then, may the read block. */
+static bool choose(struct fetch *f, size_t *ret_most)
 {
 	struct worker *w = f->worker;
-	const char *argv[8 + 2 * ARRAY_SIZE(f->asked)] = { "XREADGROUP", "GROUP", JOB_GROUP, w->name, "COUNT", NULL, "BLOCK", BLOCK_TEXT };
-	size_t n = 8, most = 0, room = WORKER_HELD_MAX - worker_held(w);
-	char count[24];
+	bool all = true;
 	struct mig *m;
 
 	f->nasked = 0;
+	*ret_most = 0;
 	DL_FOREACH(w->migs, m) {
-		size_t wanted = m->row_mode == f->rows && worker_may_run(w, m) ? want(w, m) : 0;
+		size_t wanted;
 
+		if (m->row_mode != f->rows || !worker_may_run(w, m))
+			continue;
+		wanted = want(w, m);
 		if (wanted > 0 && f->nasked < ARRAY_SIZE(f->asked)) {
 			f->asked[f->nasked++] = m;
-			most = wanted > most ? wanted : most;
+			*ret_most = wanted > *ret_most ? wanted : *ret_most;
+		} else {
+			all = false;
 		}
 	}
-	if (f->nasked == 0)
-		return;
+	return all && f->nasked > 0;
+}
+
+static void read_next(struct fetch *f, size_t most, bool block)
+{
+	struct worker *w = f->worker;
+	const char *argv[8 + 2 * ARRAY_SIZE(f->asked)] = { "XREADGROUP", "GROUP", JOB_GROUP, w->name, "COUNT", NULL, "BLOCK", BLOCK_TEXT };
+	size_t n = block ? 8 : 6, room = WORKER_HELD_MAX - worker_held(w);
+	char count[24];
+
 	if (most > room / f->nasked)
 		most = room / f->nasked > 0 ? room / f->nasked : 1;
 	snprintf(count, sizeof(count), "%zu", most);
@@ -182,16 +197,30 @@ static void read_next(struct fetch *f)
 		argv[n++] = f->asked[i]->keys.jobs;
 	for (unsigned i = 0; i < f->nasked; i++)
 		argv[n++] = ">";
+	loop_timer_stop(f->timer);
+	f->resting = false;
+	f->blocking = block;
 	f->reading = redis_link_send(f->link, n, argv, NULL, ANSWER_MS, on_read, f) == 0;
 }
 
+/*
+ * A read that blocks on some streams must not hold up the others, which may have room a moment later: while not all have room, reads do not
+ * block, and an empty answer is followed by a short rest, which ends early when all have room.
+ */
 void fetch_more(struct worker *w)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(w->fetches); i++) {
 		struct fetch *f = &w->fetches[i];
+		bool waiting = loop_timer_pending(f->timer), all;
+		size_t most;
 
-		if (!f->reading && !loop_timer_pending(f->timer) && redis_link_up(f->link) && may_read(w))
-			read_next(f);
+		if (f->reading || (waiting && !f->resting) || !redis_link_up(f->link) || !may_read(w))
+			continue;
+		all = choose(f, &most);
+		if (f->nasked > 0 && (all || !waiting))
+			read_next(f, most, all);
+		else
+			f->nasked = 0;
 	}
 }
 

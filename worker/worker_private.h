@@ -74,7 +74,9 @@ struct fetch {
 	struct redis_link *link;
 	bool rows;                /* for migrations in row mode; otherwise those in batch mode */
 	bool reading;             /* XREADGROUP is under way */
-	struct loop_timer *timer; /* a pause after an error */
+	bool blocking;            /* and may take a second */
+	struct loop_timer *timer; /* a pause after an error, or ... */
+	bool resting;             /* ... a rest, since only some of the streams have room here */
 	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
 	unsigned nasked;
 	bool found_empty; /* the last answer brought nothing */
