@@ -141,7 +141,7 @@ static int move_or_explain(struct pg_sync *c, const struct migration_ref *m, con
 
 int migrations_pause(struct pg_sync *c, const struct migration_ref *m, const char *actor, const char *reason, struct err *err)
 {
-	return move_or_explain(c, m, "{running}", "paused", "pause", actor, reason, err);
+	return move_or_explain(c, m, "{running,complete,limited}", "paused", "pause", actor, reason, err);
 }
 
 int migrations_resume(struct pg_sync *c, const struct migration_ref *m, const char *actor, const char *reason, struct err *err)

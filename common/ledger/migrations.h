@@ -36,6 +36,7 @@ MUST_CHECK int migrations_find(struct pg_sync *c, const char *name, struct migra
 /**
  * Moves of an operator. @reason may be NULL. Each is an event in the audit trail.
  * ST_REFUSED if the state does not allow it, saying which state it is in and what to do; pausing what is paused is done already: 0.
+ * What is complete may be paused too: to amend it, since a replay alone does not mend a migration that is wrong.
  */
 MUST_CHECK int migrations_pause(struct pg_sync *c, const struct migration_ref *m, const char *actor, const char *reason, struct err *err);
 MUST_CHECK int migrations_resume(struct pg_sync *c, const struct migration_ref *m, const char *actor, const char *reason, struct err *err);

@@ -168,7 +168,7 @@ const struct cli_command pause_command = {
 	.complete = "migrations",
 	.summary = "stop handing out a migration's jobs",
 	.help = "Within a second on every worker, also when no producer runs. Statements that run come to their end; nothing new is handed out. "
-		"Nothing is lost: `drover resume` goes on.",
+		"Nothing is lost: `drover resume` goes on. A finished migration can be paused too: that is the way to amend it.",
 	.options = options,
 	.run = run_pause,
 };

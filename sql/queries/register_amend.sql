@@ -1,8 +1,10 @@
 -- register_amend: a mended file in the place of a paused migration's. Params: $1 id, $2 checksum, $3 source, $4 plan, $5 settings, $6 options,
 -- $7 rows of a batch, $8 who. Returns: the new revision; nothing if it is not paused.
+-- Another predicate may find other rows: sweeps begin anew, whatever the last one said.
 WITH amended AS (
   UPDATE drover.migrations
-     SET revision = revision + 1, checksum = $2, source = $3, plan = $4::jsonb, settings = $5::jsonb, options = $6::jsonb, batch_size = $7::integer
+     SET revision = revision + 1, checksum = $2, source = $3, plan = $4::jsonb, settings = $5::jsonb, options = $6::jsonb, batch_size = $7::integer,
+         sweep = 0, sweep_cursor = NULL, sweep_found = 0, sweep_last = NULL, sweep_stuck = 0, sweep_done_at = NULL
    WHERE id = $1::integer AND state = 'paused'
   RETURNING id, name, revision
 ), noted AS (

@@ -16,7 +16,7 @@ SELECT s.*,
            m.scan_done_at, m.rows_scanned, m.rows_found, m.sweep, m.sweep_found, m.sweep_last, m.sweep_stuck,
            m.producer, coalesce(m.producer_until > now(), false) AS producing,
            m.auditor, coalesce(m.auditor_until > now(), false) AS auditing,
-           coalesce(m.sweep_xid >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
+           coalesce(m.sweep_xid > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
            c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
            f.dead, f.waiting, f.ignored, f.settled, b.incomplete,
            least(c.rows_changed + c.rows_skipped + f.dead + f.ignored, m.rows_found) AS rows_finished

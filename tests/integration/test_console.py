@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lib.process import spawn, wait_for
-from lib.scenario import stream
+from lib.scenario import finish, stream
 
 LETTERS = 60
 
@@ -186,10 +186,32 @@ def test_pause_resume_cancel_and_their_trail(ledger, drover):
     drover.run("resume", "0001_pages")
     assert state() == "running"
     ledger.sql("UPDATE drover.migrations SET state = 'complete' WHERE id = 1")
-    assert "it is complete" in one_line(drover.run("pause", "0001_pages", rc=1))
+    assert "it is complete" in one_line(drover.run("cancel", "0001_pages", rc=1))
     events = drover.run("events", "0001_pages", "--json").json
     assert [e["action"] for e in events][:4] == ["resume", "cancel", "resume", "pause"]
     assert events[3]["actor"] == "alice" and events[3]["detail"] == "busy"
+
+
+def test_a_finished_migration_is_paused_amended_and_looked_over_again(pg, drover):
+    """The new revision has another predicate: what it means is found by sweeps, before anything is called complete."""
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, b int); INSERT INTO t SELECT g FROM generate_series(1, 500) g")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = 1\n-- drover: pending b IS NULL AND id < 400\n")
+    finish(drover, path)
+    path.write_text("-- drover: table t\n-- drover: set b = 1\n-- drover: pending b IS NULL\n")
+    assert "paused" in one_line(drover.run("amend", "m", path, rc=1))
+    drover.run("pause", "m")
+    assert drover.run("amend", "m", path, "--json").json == {"name": "m", "revision": 2, "state": "paused"}
+    drover.run("resume", "m")
+    finish(drover, path)
+    assert pg.value("SELECT count(*) FROM t WHERE b IS NULL") == 0
+    drover.run("verify", "m")
+
+
+def test_an_amendment_with_mistakes_changes_nothing(ledger, drover):
+    drover.run("pause", "0001_pages")
+    result = drover.run("amend", "0001_pages", drover.migration("bad", "-- drover: table t\n-- drover: sett b = 1\n"), rc=1)
+    assert "bad.sql:2: " in result.err and "did you mean 'set'" in result.err
+    assert ledger.value("SELECT revision FROM drover.migrations WHERE id = 1") == 1
 
 
 def test_clear_pauses_and_empties_the_queue(ledger, redis, drover):
