@@ -205,7 +205,7 @@ static int make(struct pg_sync **ret, const char *url, const char *application_n
 int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
 		     struct err *err)
 {
-	struct pg_sync *c;
+	struct pg_sync *c = NULL;
 	int rc = make(&c, url, application_name, stop, err);
 
 	if (rc != 0)
@@ -222,7 +222,7 @@ int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *applicat
 int pg_sync_open_said(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
 		      struct outage *outage, struct err *err)
 {
-	struct pg_sync *c;
+	struct pg_sync *c = NULL;
 	int rc = make(&c, url, application_name, stop, err);
 
 	if (rc != 0)

@@ -334,7 +334,7 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 
 int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct err *err)
 {
-	struct redis_sync *r;
+	struct redis_sync *r = NULL;
 	int rc = make(&r, url, stop, err);
 
 	if (rc != 0)
@@ -350,7 +350,7 @@ int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile
 
 int redis_sync_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct outage *outage, struct err *err)
 {
-	struct redis_sync *r;
+	struct redis_sync *r = NULL;
 	int rc = make(&r, url, stop, err);
 
 	if (rc != 0)
