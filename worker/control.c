@@ -353,6 +353,8 @@ void control_say_gone(struct worker *w)
 	const char *const params[] = { w->name, pid };
 	const struct pg_step steps[] = { { SQL_WORKER_GONE, 2, params, 0 } };
 
+	if (!w->gone_asked)
+		lease_let_go(w);
 	w->gone_asked = true;
 	if (pg_link_busy(c->link))
 		return; /* its answer calls again */

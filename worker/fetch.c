@@ -124,7 +124,8 @@ static void take_in(struct fetch *f, const redisReply *reply)
 
 static void refused(struct fetch *f, const redisReply *reply)
 {
-	bool nogroup = strncmp(reply->str, "NOGROUP", 7) == 0;
+	/* UNBLOCKED: the stream vanished while the read waited on it. */
+	bool nogroup = strncmp(reply->str, "NOGROUP", 7) == 0 || strncmp(reply->str, "UNBLOCKED", 9) == 0;
 
 	if (nogroup) {
 		/* Flushed, restarted empty, or failed over: the audit finds out what is missing. */

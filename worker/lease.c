@@ -54,6 +54,23 @@ void lease_alive(struct worker *w)
 		return; /* Redis is away: tried again when it is back */
 }
 
+static void on_let_go(void *arg, int status, const redisReply *reply)
+{
+	(void)arg;
+	(void)status;
+	(void)reply;
+}
+
+void lease_let_go(struct worker *w)
+{
+	char key[JOB_KEY_NAME_MAX];
+	const char *const argv[] = { "DEL", key };
+
+	job_worker_key(key, w->installation, w->name);
+	if (w->named && redis_link_send(w->commands, 2, argv, NULL, REDIS_LINK_DEADLINE_MS, on_let_go, w) != 0)
+		return; /* it ends by itself */
+}
+
 /* ------------------------------------------------------------ leases */
 
 struct renewal {
@@ -61,36 +78,37 @@ struct renewal {
 	int32_t mig;
 };
 
-static void lose(struct mig *m, struct entry_id id)
+static struct entry *lose(struct mig *m, struct entry_id id)
 {
-	char text[ENTRY_ID_MAX];
 	struct entry *e;
 
 	DL_FOREACH2(m->held, e, held_next)
 	{
-		if (entry_id_compare(e->id, id) != 0)
-			continue;
-		if (!e->lost) {
+		if (entry_id_compare(e->id, id) == 0 && !e->lost) {
 			e->lost = true;
-			entry_id_print(id, text);
-			log_warn("lease.lost", "migration=%s kind=%c job=%" PRId64 " entry=%s", m->name, (char)e->job.kind, e->job.number,
-				 text);
+			return e;
 		}
-		return;
 	}
+	return NULL;
 }
 
 static void on_renewed(void *arg, int status, const redisReply *reply)
 {
 	struct renewal *n = arg;
 	struct mig *m = worker_find(n->worker, n->mig);
+	const struct entry *e, *first = NULL;
 	struct entry_id id;
+	size_t lost = 0;
 
-	if (status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY)
-		for (size_t i = 0; i < reply->elements; i++)
-			if (reply->element[i]->type == REDIS_REPLY_STRING &&
-			    entry_id_parse(reply->element[i]->str, reply->element[i]->len, &id))
-				lose(m, id);
+	for (size_t i = 0; status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+		const redisReply *r = reply->element[i];
+
+		e = r->type == REDIS_REPLY_STRING && entry_id_parse(r->str, r->len, &id) ? lose(m, id) : NULL;
+		lost += e != NULL;
+		first = first != NULL ? first : e;
+	}
+	if (lost > 0)
+		log_warn("lease.lost", "migration=%s jobs=%zu first=%c%" PRId64, m->name, lost, (char)first->job.kind, first->job.number);
 	free(n);
 }
 

@@ -58,6 +58,8 @@ struct mig {
 	uint64_t deadlocks, deadlock_ms;    /* 40P01 lately, and when the first of them was */
 	uint64_t one_lane_until_ms;         /* our own lanes deadlock with each other */
 	char cursor[ENTRY_ID_MAX];          /* of the take-over */
+	bool more_to_take;                  /* the last take-over brought something */
+	uint64_t taken_over;                /* jobs, not said yet */
 	uint64_t delayed_left;              /* jobs in the delayed set, as of the last look; UINT64_MAX: not known */
 	bool found_empty;                   /* the last read of the stream brought nothing */
 	uint64_t consumers_ms;              /* of the last look for consumers that are gone */

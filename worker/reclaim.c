@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "worker/worker_private.h"
 
+#define MORE_MS 50 /* between take-overs while there is more to take */
 #define PROMOTE_MOST "500"
 #define FORGET_MS 60000 /* between looks at the consumers of a migration */
 #define FORGET_IDLE_MS 300000
@@ -93,17 +94,21 @@ static void take_in(struct call *c, struct mig *m, const redisReply *reply)
 	struct taken t = { .call = c, .mig = m, .deliveries = reply->element[2] };
 	const redisReply *list = reply->element[1];
 
-	if (list->elements == 0)
+	m->more_to_take = list->elements > 0;
+	if (!m->more_to_take) {
+		if (m->taken_over > 0)
+			log_info("job.taken_over", "migration=%s jobs=%" PRIu64, m->name, m->taken_over);
+		m->taken_over = 0;
 		return;
+	}
 	t.entries = calloc(list->elements, sizeof(*t.entries));
 	if (t.entries == NULL)
 		return;
 	if (entry_read_list(list, on_entry, &t) != 0 || mig_queue_taken_over(m, t.entries, t.n) != 0)
 		log_error("reclaim.memory", "migration=%s what=%s", m->name, "out of memory, some jobs wait for their leases to end");
-	if (t.n > 0) {
+	if (t.n > 0)
 		m->found_empty = false;
-		log_info("job.taken_over", "migration=%s jobs=%zu", m->name, t.n);
-	}
+	m->taken_over += t.n;
 	free(t.entries);
 	if (!worker_may_run(c->worker, m) || c->worker->paused || c->worker->draining)
 		settle_give_back(c->worker, m);
@@ -155,7 +160,10 @@ void reclaim_now(struct worker *w)
 
 	for (unsigned i = 0; i < w->nlanes; i++)
 		free_lanes += lane_free(&w->lanes[i]);
-	loop_timer_start(w->reclaim_timer, every < 1000 ? 1000 : every > 5000 ? 5000 : every);
+	every = every < 1000 ? 1000 : every > 5000 ? 5000 : every;
+	DL_FOREACH(w->migs, m)
+		every = m->more_to_take ? MORE_MS : every; /* a dead worker leaves more than the lanes take at once */
+	loop_timer_start(w->reclaim_timer, every);
 	if (free_lanes == 0 || !w->named || w->draining || w->paused || w->alone || worker_held(w) >= WORKER_HELD_MAX)
 		return;
 	DL_FOREACH(w->migs, m)

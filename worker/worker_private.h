@@ -92,7 +92,8 @@ void reclaim_start(struct worker *w); /* begin to take over and to promote, for 
 void reclaim_now(struct worker *w);   /* look at once */
 
 void lease_start(struct worker *w);
-void lease_alive(struct worker *w); /* the liveness key */
+void lease_alive(struct worker *w);  /* the liveness key */
+void lease_let_go(struct worker *w); /* and its end */
 
 /* ------------------------------------------------------------ control.c */
 
