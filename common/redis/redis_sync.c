@@ -186,6 +186,13 @@ void redis_sync_set_deadline_ms(struct redis_sync *r, uint64_t ms)
 
 /* ------------------------------------------------------------ connecting */
 
+#ifndef DROVER_HAVE_HIREDIS_SSL
+static int no_tls(struct err *err)
+{
+	return err_set(err, ST_CONFIG, "rediss:// needs a hiredis with TLS (1.0 or later), which this build does not have");
+}
+#endif
+
 static int start_tls(struct redis_sync *r, struct err *err)
 {
 #ifdef DROVER_HAVE_HIREDIS_SSL
@@ -202,7 +209,7 @@ static int start_tls(struct redis_sync *r, struct err *err)
 	return 0;
 #else
 	(void)r;
-	return err_set(err, ST_CONFIG, "rediss:// needs a hiredis with TLS (1.0 or later), which this build does not have");
+	return no_tls(err);
 #endif
 }
 
@@ -324,6 +331,12 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 	r->stop = stop;
 	r->deadline_ms = REDIS_SYNC_DEADLINE_MS;
 	rc = redis_url_parse(&r->url, url, err);
+#ifndef DROVER_HAVE_HIREDIS_SSL
+	if (rc == 0 && r->url.tls) {
+		redis_url_free(&r->url);
+		rc = no_tls(err);
+	}
+#endif
 	if (rc != 0) {
 		free(r);
 		return rc;

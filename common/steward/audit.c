@@ -59,6 +59,7 @@ struct run {
 	struct seen seen;
 	struct push push;
 	char looked_at[48]; /* PostgreSQL's time before the walk */
+	uint64_t grace_ms;
 	int64_t push_seq;
 	uint64_t missing;
 };
@@ -100,7 +101,7 @@ static int page(struct run *r, const char *sql, int64_t after, PGresult **ret, s
 
 	snprintf(id, sizeof(id), "%d", r->charge->id);
 	snprintf(above, sizeof(above), "%" PRId64, after);
-	snprintf(grace, sizeof(grace), "%d", AUDIT_GRACE_MS);
+	snprintf(grace, sizeof(grace), "%" PRIu64, r->grace_ms);
 	snprintf(limit, sizeof(limit), "%d", PAGE);
 	return pg_exec(r->charge->pg, sql, 5, params, ret, err);
 }
@@ -259,8 +260,8 @@ static int difference(struct audit *a, struct run *r, struct err *err)
 
 int audit_run(struct audit *a, uint64_t *ret_pushed, struct err *err)
 {
-	bool alarmed = a->due_ms == 0;
-	struct run r = { .charge = a->charge };
+	/* After a loss nobody's push is waited for: a job pushed twice does no harm. */
+	struct run r = { .charge = a->charge, .grace_ms = a->due_ms == 0 ? 0 : AUDIT_GRACE_MS };
 	struct rng rng;
 	int rc;
 
@@ -273,7 +274,7 @@ int audit_run(struct audit *a, uint64_t *ret_pushed, struct err *err)
 	if (rc != 0)
 		return rc;
 	a->marker = r.push_seq;
-	a->due_ms = now_ms() + (alarmed ? AUDIT_GRACE_MS + 500 : AUDIT_EVERY_MS);
+	a->due_ms = now_ms() + AUDIT_EVERY_MS;
 	if (ret_pushed != NULL)
 		*ret_pushed = r.missing;
 	return 0;

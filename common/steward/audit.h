@@ -17,7 +17,7 @@
 #include "steward/charge.h"
 
 #define AUDIT_EVERY_MS 15000
-#define AUDIT_GRACE_MS 2000 /* between a commit and its push this much may pass */
+#define AUDIT_GRACE_MS 2000 /* so much may pass between a commit and its push, while nothing is known to be lost */
 
 /* When to audit, and what is remembered between audits. */
 struct audit {
@@ -32,7 +32,7 @@ struct audit {
 
 void audit_init(struct audit *a, struct charge *c);
 
-/* Something was lost for certain: audit at once, and again when what was on its way meanwhile is of age. */
+/* Something was lost, or may not have been pushed: audit at once, without grace. */
 void audit_alarm(struct audit *a);
 
 /* Ask Redis for the marker, and see whether its run_id or history changed: ST_OK, the audit now being due if there is reason to. */

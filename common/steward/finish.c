@@ -210,12 +210,19 @@ static int complete(struct finisher *f, enum finish *ret, struct err *err)
 	return 0;
 }
 
-/* No sweep is under way: is another one needed, and may it begin? */
+/* No sweep is under way: is another one needed, and may it begin? What the last look said may be from before the last sweep's end. */
 static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, struct err *err)
 {
 	const struct charge_state *at = &f->charge->at;
+	int rc = charge_look(f->charge, err);
 	bool stuck = at->sweep_stuck >= FINISH_STUCK;
 
+	if (rc != 0)
+		return rc;
+	if (!charge_runs(f->charge)) {
+		*ret = FINISH_STOPPED;
+		return 0;
+	}
 	if (f->charge->ledger_only || at->row_limit > 0 || (at->sweep > 0 && at->sweep_found == 0)) {
 		if (f->incomplete > 0 || f->waiting) {
 			*ret = FINISH_WORKING;
@@ -223,12 +230,13 @@ static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, s
 		}
 		return complete(f, ret, err);
 	}
-	if (f->incomplete > FINISH_FEW || room == 0)
+	/* A sweep has to look each row that it finds up among the incomplete batches: first they are done. */
+	if (f->incomplete > 0 || room == 0)
 		*ret = FINISH_WORKING;
 	else if (stuck && at->sweep_done_s < FINISH_STUCK_PAUSE_S)
 		*ret = FINISH_STUCK_;
 	else if (at->sweep > 0 && at->sweep_done_s < FINISH_PAUSE_S)
-		*ret = f->incomplete > 0 ? FINISH_WORKING : FINISH_PAUSING;
+		*ret = FINISH_PAUSING;
 	else if (at->sweep_waits)
 		*ret = FINISH_XMIN;
 	else {

@@ -15,7 +15,7 @@
 #include "steward/charge.h"
 #include "steward/scan.h"
 
-#define FINISH_FEW 100            /* batches that may still be incomplete when a sweep begins: it has to look each hit up among them */
+#define FINISH_FEW 100            /* incomplete batches: not counted further */
 #define FINISH_PAUSE_S 1.0        /* between two sweeps */
 #define FINISH_STUCK 3            /* sweeps in a row that found no less than the one before: the application still writes old rows */
 #define FINISH_STUCK_PAUSE_S 60.0 /* between two sweeps from then on */
@@ -45,7 +45,7 @@ struct finisher {
 void finisher_init(struct finisher *f, struct charge *c);
 void finisher_close(struct finisher *f);
 
-/* One bounded step of whatever is next, after a fresh charge_look(). @room: jobs that may be pushed, 0: none now. Errors as scan_step(). */
+/* One bounded step of whatever is next, after a charge_look(). @room: jobs that may be pushed, 0: none now. Errors as scan_step(). */
 MUST_CHECK int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err *err);
 
 /**

@@ -1,0 +1,331 @@
+"""The producer: limits, resuming, leases, outages, sweeps, and what it says when something is in its way."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib.process import wait_for
+from lib.scenario import finish, queue, state, stream
+
+SET = "-- drover: table t\n-- drover: set b = a\n"
+
+
+def fill(pg, rows, more=""):
+    pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t SELECT g, 'x' || g FROM generate_series(1, {rows}) g; ANALYZE t; {more}")
+
+
+def left(pg):
+    return pg.value("SELECT count(*) FROM t WHERE b IS NULL")
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_limit_ends_as_limited_and_goes_on(pg, drover, mode):
+    fill(pg, 1000)
+    path = drover.migration("m", SET + f"-- drover: mode {mode}\n")
+    worker = drover.worker()
+    result = drover.run("produce", path, "--limit", "130", "--batch-size", "50", "--wait", "--json")
+    assert result.json["state"] == "limited" and result.json["rows_changed"] == 130
+    assert left(pg) == 870 and state(pg, "m")[0] == "limited"
+    # So many more, then the rest.
+    drover.run("produce", "m", "--limit", "70", "--wait")
+    assert left(pg) == 800 and pg.value("SELECT max(id) FROM t WHERE b IS NOT NULL") == 200
+    drover.run("produce", path, "--wait")
+    assert left(pg) == 0 and state(pg, "m")[0] == "complete"
+    worker.terminate()
+    worker.wait()
+
+
+def test_a_name_alone_resumes_without_the_file(pg, drover):
+    fill(pg, 500)
+    path = drover.migration("m", SET)
+    queue(drover, path)
+    path.unlink()
+    worker = drover.worker()
+    assert "complete" in drover.run("produce", "m", "--wait").out
+    assert left(pg) == 0
+    assert "m2" in drover.run("produce", "m2", rc=1).err
+    worker.terminate()
+    worker.wait()
+
+
+def test_without_wait_the_workers_sweep_and_complete(pg, drover):
+    """Rows turn up behind the cursor after the producer has gone."""
+    fill(pg, 300)
+    queue(drover, drover.migration("m", SET))
+    pg.sql("INSERT INTO t SELECT g, 'late' FROM generate_series(-100, 0) g")
+    worker = drover.worker()
+    wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"complete, not {state(pg, 'm')}; {worker!r}", 60)
+    assert left(pg) == 0
+    worker.terminate()
+    worker.wait()
+
+
+def test_produced_again_a_complete_migration_is_swept_once_more(pg, drover):
+    fill(pg, 100)
+    path = drover.migration("m", SET)
+    finish(drover, path)
+    pg.sql("INSERT INTO t VALUES (1000, 'late')")
+    finish(drover, path)
+    assert left(pg) == 0 and state(pg, "m")[0] == "complete"
+
+
+def test_a_long_transaction_is_waited_for_and_named(pg, drover):
+    """Its row appears behind the cursor when it commits: complete must not come before."""
+    fill(pg, 100)
+    with pg.conn(application_name="nightly_report") as conn:
+        conn.execute("BEGIN")
+        conn.execute("INSERT INTO t VALUES (-1, 'open')")
+        producer = drover.popen("produce", drover.migration("m", SET), "--wait")
+        worker = drover.worker()
+        wait_for(lambda: left(pg) == 0, "the rows that can be seen are done")
+        time.sleep(2)
+        assert producer.running and state(pg, "m")[0] == "running"
+        producer.wait_for_log("nightly_report", 30)
+        conn.execute("COMMIT")
+    producer.wait(60)
+    assert left(pg) == 0
+    worker.terminate()
+    worker.wait()
+
+
+def test_an_application_that_writes_old_rows_on_and_on_ends_with_3(pg, drover):
+    fill(pg, 50)
+    worker = drover.worker()
+    producer = drover.popen("produce", drover.migration("m", SET), "--wait")
+    row = 1000
+    with pg.conn() as conn:
+        while producer.running:
+            conn.execute("INSERT INTO t SELECT g, 'old' FROM generate_series(%s::int, %s::int) g", (row, row + 9))
+            row += 10
+    assert "still writes old rows" in producer.wait(rc=3).err
+    assert state(pg, "m")[0] == "running"
+    worker.terminate()
+    worker.wait()
+    finish(drover, drover.dir / "m.sql")  # the writers are mended: it may try anew
+    assert left(pg) == 0
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_a_flushed_redis_refills_itself(pg, drover, redis, mode):
+    fill(pg, 3000)
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=20")
+    producer = drover.popen("produce", drover.migration("m", SET + f"-- drover: mode {mode}\n-- drover: batch-size 20\n"), "--wait")
+    worker = drover.worker("--concurrency", "2", "--lease", "3")
+    for done in (2500, 1500, 500):
+        wait_for(lambda: left(pg) <= done, lambda: f"{done} rows left, not {left(pg)}; {producer!r} {worker!r}", 60)
+        redis.client().flushall()
+    producer.wait(60)
+    assert left(pg) == 0
+    worker.terminate()
+    worker.wait()
+
+
+def test_half_of_the_entries_gone(pg, drover, redis):
+    """Nothing tells that they are gone: the marker is there, others flow on. The audit finds it."""
+    fill(pg, 2000)
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    queue(drover, path)
+    client, key = redis.client(decode_responses=False), stream(pg, "m")
+    ids = [entry for entry, _ in client.xrange(key)]
+    client.xdel(key, *ids[::2])
+    assert client.xlen(key) == 100
+    drover.run("produce", path)
+    assert client.xlen(key) == 200
+    drover.run_worker("--stop-when-empty")
+    assert left(pg) == 0
+
+
+def test_killed_between_ledger_and_push(pg, drover, redis):
+    """What a dead producer had committed and not pushed is pushed by the next one, before anything else."""
+    fill(pg, 1000)
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    queue(drover, path)
+    redis.client().delete(stream(pg, "m"))
+    pg.sql("UPDATE drover.migrations SET producer_until = now() + interval '1 hour', producer = 'elsewhere:1#0'")
+    producer = drover.popen("produce", path)
+    producer.wait_for_log("elsewhere:1")
+    pg.sql("UPDATE drover.migrations SET producer_until = now()")  # its lease runs out
+    producer.wait(30)
+    assert redis.client().xlen(stream(pg, "m")) == 100
+
+
+def test_the_lease_of_a_dead_producer_here_is_taken_at_once(pg, drover):
+    fill(pg, 1000)
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    first = drover.popen("produce", path, "--max-backlog", "20")
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, "it produces")
+    first.kill()
+    began = time.monotonic()
+    drover.run("produce", path)
+    assert time.monotonic() - began < 5
+    assert pg.value("SELECT sum(rows) FROM drover.batches") == 1000
+
+
+def test_a_producer_that_was_stopped_and_wakes_up_changes_nothing(pg, drover):
+    """A zombie: its lease ran out and another took over; it notices before it commits anything."""
+    fill(pg, 2000)
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    zombie = drover.popen("produce", path, "--max-backlog", "20")
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, "it produces")
+    zombie.signal(signal.SIGSTOP)
+    pg.sql("UPDATE drover.migrations SET producer_until = now()")
+    drover.run("produce", path)
+    zombie.signal(signal.SIGCONT)
+    zombie.wait(60)
+    assert pg.sql("SELECT count(*), sum(rows)::int FROM drover.batches") == [(200, 2000)]
+
+
+def test_paused_it_waits_and_says_why(pg, drover):
+    fill(pg, 1000)
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    producer = drover.popen("produce", path, "--max-backlog", "20")
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, "it produces")
+    drover.run("pause", "m", "--reason", "lunch")
+    producer.wait_for_log("paused by .*: lunch", 3)
+    drover.run("resume", "m")
+    drover.run_worker("--stop-when-empty", "--max-time", "30")
+    producer.wait(60)
+    drover.run("cancel", "m")
+    assert "cancelled" in drover.run("produce", path, rc=1).err
+
+
+def test_a_cancel_ends_it(pg, drover):
+    fill(pg, 1000)
+    producer = drover.popen("produce", drover.migration("m", SET + "-- drover: batch-size 10\n"), "--max-backlog", "20")
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, "it produces")
+    drover.run("cancel", "m")
+    assert "cancelled" in producer.wait(3, rc=1).err
+
+
+def test_rows_on_which_the_predicate_raises_hold_up_neither_scan_nor_sweep(pg, drover):
+    pg.sql("""CREATE TABLE t (id int PRIMARY KEY, a text, b int);
+              INSERT INTO t SELECT g, CASE WHEN g IN (5, 1500, 2999) THEN 'no number' ELSE g::text END FROM generate_series(1, 3000) g; ANALYZE t""")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = a::int\n-- drover: batch-size 100\n")
+    finish(drover, path, rc=4)
+    assert pg.sql("SELECT id FROM t WHERE b IS NULL ORDER BY id") == [(5,), (1500,), (2999,)]
+    assert pg.value("SELECT count(*) FROM drover.failed_jobs WHERE state = 'dead' AND sqlstate = '22P02'") == 3
+    result = drover.run("verify", "m", "--json", rc=3)
+    assert result.json["pending"] == 3 and result.json["raised"] == 3 and result.json["dead"] == 3
+
+
+def test_rows_on_which_the_predicate_raises_in_row_mode(pg, drover):
+    pg.sql("""CREATE TABLE t (id int PRIMARY KEY, a text, b int);
+              INSERT INTO t SELECT g, CASE WHEN g IN (5, 1500) THEN 'no number' ELSE g::text END FROM generate_series(1, 2000) g; ANALYZE t""")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = a::int\n-- drover: batch-size 100\n-- drover: mode row\n")
+    # A row that begins to raise while its window is open: the window becomes a batch.
+    queue(drover, path)
+    pg.sql("UPDATE t SET a = 'no more' WHERE id = 777")
+    finish(drover, path, rc=4)
+    assert pg.sql("SELECT id FROM t WHERE b IS NULL ORDER BY id") == [(5,), (777,), (1500,)]
+
+
+def test_a_table_of_no_rows_and_of_one(pg, drover):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b text); CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u VALUES (1, 'x')")
+    finish(drover, drover.migration("none", SET), drover.migration("one", SET.replace("table t", "table u")))
+    assert pg.value("SELECT b FROM u") == "x"
+    assert state(pg, "none")[0] == state(pg, "one")[0] == "complete"
+
+
+def test_keys_of_eight_kilobytes(pg, drover):
+    pg.sql("""CREATE TABLE t (id text PRIMARY KEY, a text, b text);
+              INSERT INTO t SELECT repeat('k', 8000) || g, 'x' FROM generate_series(1, 300) g; ANALYZE t""")
+    for mode in ("batch", "row"):
+        finish(drover, drover.migration(mode, SET + f"-- drover: mode {mode}\n"))
+        assert left(pg) == 0
+        pg.sql("UPDATE t SET b = NULL")
+
+
+def test_a_key_that_no_payload_can_hold(pg, drover):
+    """Highly compressible, so that the index takes it: its row is done by a batch."""
+    pg.sql("""CREATE TABLE t (id text PRIMARY KEY, a text, b text); INSERT INTO t SELECT 'k' || g, 'x' FROM generate_series(1, 30) g;
+              INSERT INTO t VALUES (repeat('k', 90000), 'x'); ANALYZE t""")
+    finish(drover, drover.migration("m", SET + "-- drover: mode row\n-- drover: batch-size 7\n"))
+    assert left(pg) == 0
+
+
+def test_detached_it_goes_on_in_the_background(pg, drover):
+    fill(pg, 200)
+    path = drover.migration("m", SET)
+    result = drover.run("produce", path, "--wait", "--detach", "--log-file", drover.dir / "m.log")
+    assert "background" in result.out and left(pg) == 200
+    worker = drover.worker()
+    wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"complete, not {state(pg, 'm')}; {(drover.dir / 'm.log').read_text()}", 60)
+    wait_for(lambda: "complete" in (drover.dir / "m.log").read_text(), "the log tells the end")
+    worker.terminate()
+    worker.wait()
+
+
+def test_json_is_one_object_on_stdout(pg, drover):
+    fill(pg, 20)
+    worker = drover.worker()
+    result = drover.run("produce", drover.migration("m", SET), "--wait", "--json")
+    assert json.loads(result.out)["rows_changed"] == 20
+    for line in result.err.splitlines():
+        json.loads(line)
+    worker.terminate()
+    worker.wait()
+
+
+def test_both_servers_away_for_a_while(pg, drover, redis):
+    fill(pg, 2000)
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=20")
+    producer = drover.popen("produce", drover.migration("m", SET + "-- drover: batch-size 10\n"), "--wait", "--max-backlog", "50")
+    worker = drover.worker("--lease", "3")
+    wait_for(lambda: left(pg) < 1800, "it has begun")
+    redis.kill()
+    producer.wait_for_log("Redis is away")
+    time.sleep(1)
+    redis.start()
+    producer.wait_for_log("Redis is back")
+    wait_for(lambda: left(pg) < 1500, "it goes on")
+    pg.server.stop("immediate")
+    producer.wait_for_log("PostgreSQL is away")
+    pg.server.start()
+    producer.wait_for_log("PostgreSQL is back")
+    producer.wait(90)
+    assert left(pg) == 0
+    assert len(producer.err.splitlines()) < 60
+    worker.terminate()
+    worker.wait()
+
+
+@pytest.mark.parametrize("url, word", [
+    ("redis://localhost:hunter2", "port"), ("localhost:6379", "redis://"), ("redis://u:hunter2@h/x", "database"), ("rediss://localhost:1", None), ("", "REDIS_URL"),
+])
+def test_a_wrong_redis_url_is_one_clear_error(pg, drover, url, word):
+    fill(pg, 1)
+    if word is None and "libhiredis_ssl" in subprocess.run(["ldd", drover.bindir / "drover"], capture_output=True, text=True).stdout:
+        pytest.skip("hiredis has TLS here")
+    result = drover.run("produce", drover.migration("m", SET), env={"REDIS_URL": url}, rc=1)
+    assert len(result.err.splitlines()) == 1 and "hunter2" not in result.err and (word or "TLS") in result.err
+    assert pg.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'drover'") == 0
+
+
+def test_a_wrong_database_url_is_one_clear_error(drover):
+    result = drover.run("produce", drover.migration("m", SET), env={"DATABASE_URL": "hunter2"}, rc=1)
+    assert len(result.err.splitlines()) == 1 and "hunter2" not in result.err
+
+
+def test_a_role_that_may_not_read_the_table(pg, drover):
+    """Granted away while it runs: paused with the reason; granted again and resumed, it goes on."""
+    fill(pg, 1000)
+    role = pg.role("producer")
+    drover.run("init", "--producer-role", role)
+    pg.sql(f"GRANT SELECT ON t TO {role}")
+    env = {"DATABASE_URL": pg.url_as(role)}
+    producer = drover.popen("produce", drover.migration("m", SET + "-- drover: batch-size 10\n"), "--max-backlog", "20", env=env)
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, lambda: f"it produces: {producer!r}")
+    pg.sql(f"REVOKE SELECT ON t FROM {role}")
+    worker = drover.worker()
+    producer.wait_for_log("permission denied", 30)
+    assert state(pg, "m")[0] == "paused"
+    pg.sql(f"GRANT SELECT ON t TO {role}")
+    drover.run("resume", "m")
+    producer.wait(60)
+    worker.terminate()
+    worker.wait()
