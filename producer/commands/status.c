@@ -347,8 +347,11 @@ static int look(struct watch *w, struct out *out, bool show, struct err *err)
 
 static int once(struct watch *w, struct out *out, struct err *err)
 {
-	int rc = look(w, out, false, err);
+	int rc = fleet_read(w->con, w->call, &w->fleet, err);
 
+	/* Without workers there is no pace to be measured: one look will do. */
+	if (rc == 0 && w->fleet.working > 0)
+		rc = look(w, out, false, err);
 	if (rc == 0 && w->anything_moves) {
 		rc = clock_sleep_ms(SAMPLE_MS, &w->con->stop);
 		if (rc != 0)
