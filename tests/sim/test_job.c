@@ -611,9 +611,10 @@ static void answer(struct world *w, struct slot *s)
 	s->pending = IDLE;
 	if (lose_before || lose_after) {
 		w->lost++;
-		s->answer = (struct tx_answer){
-			.status = ST_DISCONNECTED, .class = PG_CLASS_OUTAGE, .silent = chance(w, 20), .phase = POLICY_COMMIT
-		};
+		s->answer = (struct tx_answer){ .status = ST_DISCONNECTED,
+						.class = PG_CLASS_OUTAGE,
+						.silent = s->run->losses < 2 && chance(w, 20),
+						.phase = POLICY_COMMIT };
 	}
 	if (tx)
 		job_run_on_tx(s->run, &s->answer);
