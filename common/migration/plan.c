@@ -40,24 +40,28 @@ static int add_statements(struct plan *p)
 		const char *name;
 		const char *text;
 		enum plan_scope scope;
-		bool blind, sweep, predicate; /* predicate: not for a ledger-only migration */
+		bool blind, sweep, predicate, unlocked; /* predicate: not for a ledger-only migration */
 	} all[] = {
-		{ "scan", PLAN_SCAN, PLAN_RANGE, false, false, false },
-		{ "scan_blind", PLAN_SCAN, PLAN_RANGE, true, false, false },
-		{ "sweep", PLAN_SCAN, PLAN_RANGE, false, true, true },
-		{ "sweep_blind", PLAN_SCAN, PLAN_RANGE, true, true, true },
-		{ "split_range", PLAN_SPLIT, PLAN_RANGE, false, false, false },
-		{ "split_range_blind", PLAN_SPLIT, PLAN_RANGE, true, false, false },
-		{ "split_list", PLAN_SPLIT, PLAN_LIST, false, false, false },
-		{ "split_list_blind", PLAN_SPLIT, PLAN_LIST, true, false, false },
-		{ "image_range", PLAN_ROW_IMAGE, PLAN_RANGE, false, false, false },
-		{ "image_range_blind", PLAN_ROW_IMAGE, PLAN_RANGE, true, false, false },
-		{ "image_list", PLAN_ROW_IMAGE, PLAN_LIST, false, false, false },
-		{ "image_list_blind", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false },
-		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false },
-		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false },
-		{ "verify", PLAN_VERIFY, PLAN_RANGE, false, false, true },
-		{ "verify_blind", PLAN_VERIFY, PLAN_RANGE, true, false, true },
+		{ "scan", PLAN_SCAN, PLAN_RANGE, false, false, false, false },
+		{ "scan_blind", PLAN_SCAN, PLAN_RANGE, true, false, false, false },
+		{ "sweep", PLAN_SCAN, PLAN_RANGE, false, true, true, false },
+		{ "sweep_blind", PLAN_SCAN, PLAN_RANGE, true, true, true, false },
+		{ "split_range", PLAN_SPLIT, PLAN_RANGE, false, false, false, false },
+		{ "split_range_blind", PLAN_SPLIT, PLAN_RANGE, true, false, false, false },
+		{ "split_list", PLAN_SPLIT, PLAN_LIST, false, false, false, false },
+		{ "split_list_blind", PLAN_SPLIT, PLAN_LIST, true, false, false, false },
+		{ "image_range", PLAN_ROW_IMAGE, PLAN_RANGE, false, false, false, false },
+		{ "image_range_unlocked", PLAN_ROW_IMAGE, PLAN_RANGE, false, false, false, true },
+		{ "image_range_blind", PLAN_ROW_IMAGE, PLAN_RANGE, true, false, false, false },
+		{ "image_range_blind_unlocked", PLAN_ROW_IMAGE, PLAN_RANGE, true, false, false, true },
+		{ "image_list", PLAN_ROW_IMAGE, PLAN_LIST, false, false, false, false },
+		{ "image_list_unlocked", PLAN_ROW_IMAGE, PLAN_LIST, false, false, false, true },
+		{ "image_list_blind", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, false },
+		{ "image_list_blind_unlocked", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, true },
+		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false, false },
+		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false, false },
+		{ "verify", PLAN_VERIFY, PLAN_RANGE, false, false, true, false },
+		{ "verify_blind", PLAN_VERIFY, PLAN_RANGE, true, false, true, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -69,6 +73,7 @@ static int add_statements(struct plan *p)
 		c.scope = all[i].scope;
 		c.blind = all[i].blind;
 		c.sweep = all[i].sweep;
+		c.unlocked = all[i].unlocked;
 		rc = add_statement(p, all[i].name, &c, all[i].text);
 		if (rc != 0)
 			return rc;

@@ -150,6 +150,13 @@ static void left(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_part(c, c->pending == NULL ? PLAN_LEFT_LEDGER : PLAN_LEFT, arg, out);
 }
 
+static void row_lock(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	if (!c->unlocked)
+		(void)buf_puts(out, " FOR NO KEY UPDATE");
+}
+
 static void parts(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	add_part(c, PLAN_PARTS, arg, out);
@@ -167,15 +174,16 @@ static void unsettled(const struct plan_fill *c, const char *arg, struct buf *ou
 	(void)buf_puts(out, " END");
 }
 
+/* "IS TRUE" has each receipt looked up by the whole of its key: joined, all receipts of the window might be read for every row. */
 static void add_no_receipt(const struct plan_fill *c, void (*add_key)(const struct plan_fill *, const char *, struct buf *),
 			   struct buf *out)
 {
 	(void)buf_printf(
 		out,
-		"NOT EXISTS (SELECT FROM drover.row_receipts drover_r WHERE drover_r.migration_id = %d AND drover_r.batch = drover_b.number AND drover_r.key_hash = drover.key_hash(",
+		"(NOT EXISTS (SELECT FROM drover.row_receipts drover_r WHERE drover_r.migration_id = %d AND drover_r.batch = drover_b.number AND drover_r.key_hash = drover.key_hash(",
 		c->migration_id);
 	add_key(c, NULL, out);
-	(void)buf_puts(out, "))");
+	(void)buf_puts(out, "))) IS TRUE");
 }
 
 static void member_key(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -353,6 +361,7 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "parts", parts },
 	{ "pending", pending },
 	{ "row_bytes", row_bytes },
+	{ "row_lock", row_lock },
 	{ "save", save },
 	{ "save_claim", save_claim },
 	{ "still_pending", still_pending },

@@ -20,6 +20,7 @@ struct plan_fill {
 	const char *pending; /* without parentheses; NULL: always true */
 	bool keep_written;   /* a column that has a value already keeps it */
 	bool blind;          /* without where and pending */
+	bool unlocked;       /* row_image without a lock */
 	bool sweep;
 	bool last_pick; /* the statement's keys are the ones to be changed */
 	bool restore;   /* the user's statements follow: give them the planner they know */

@@ -13,11 +13,12 @@ WITH {busy}looked AS MATERIALIZED (
   SELECT {migration}, {f_text:parts}, {k_text:parts}, parts.rows, $4::text, lists.keys
     FROM parts LEFT JOIN lists USING (part) ORDER BY parts.part
   RETURNING number, rows, keys IS NOT NULL AS listed
-), seen AS (
-  SELECT * FROM looked WHERE n <= CASE WHEN (SELECT pg_catalog.count(*) FROM hits) = $5::bigint THEN (SELECT pg_catalog.max(n) FROM hits) ELSE $2::bigint END
+), last AS MATERIALIZED (
+  SELECT CASE WHEN (SELECT pg_catalog.count(*) FROM hits) = $5::bigint THEN (SELECT pg_catalog.max(n) FROM hits)
+              ELSE (SELECT pg_catalog.count(*) FROM looked) END AS n
 )
-SELECT (SELECT {k_text:seen} FROM seen ORDER BY n DESC LIMIT 1) AS cursor,
-       (SELECT pg_catalog.count(*) FROM seen) AS scanned,
+SELECT (SELECT {k_text:looked} FROM looked WHERE looked.n = (SELECT n FROM last)) AS cursor,
+       (SELECT n FROM last) AS scanned,
        (SELECT pg_catalog.count(*) FROM hits) AS found,
        (SELECT pg_catalog.array_agg(number ORDER BY number) FROM made) AS numbers,
        (SELECT pg_catalog.array_agg(rows ORDER BY number) FROM made) AS counts,
