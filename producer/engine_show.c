@@ -74,6 +74,7 @@ int engine_count(struct engine *e, bool now, struct err *err)
 	e->changed = pg_i64(res, 0, "changed");
 	e->skipped = pg_i64(res, 0, "skipped");
 	e->dead = pg_i64(res, 0, "dead");
+	e->ignored = pg_i64(res, 0, "ignored");
 	e->waiting = pg_i64(res, 0, "waiting");
 	e->workers = pg_i64(res, 0, "workers");
 	if (e->counted_ms == 0)
@@ -115,7 +116,7 @@ static uint64_t positive(int64_t n)
 static void measure(const struct engine *e, struct progress_counts *ret)
 {
 	const struct charge_state *at = &e->charge.at;
-	int64_t finished = e->changed + e->skipped + e->dead;
+	int64_t finished = e->changed + e->skipped + e->dead + e->ignored;
 	int64_t open = finished < at->rows_found ? at->rows_found - finished : 0;
 	int64_t total = at->scan_done || at->rows_scanned > at->estimated_rows ? at->rows_scanned : at->estimated_rows;
 

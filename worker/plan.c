@@ -35,10 +35,18 @@ static int read_statements(struct plan *p, json_t *statements, struct err *err)
 		const char *name;
 		const char **at;
 	} wanted[] = {
-		{ "split_range", &p->split_range[0] }, { "split_range_blind", &p->split_range[1] },
-		{ "split_list", &p->split_list[0] },   { "split_list_blind", &p->split_list[1] },
-		{ "image_range", &p->image_range[0] }, { "image_range_blind", &p->image_range[1] },
-		{ "image_list", &p->image_list[0] },   { "image_list_blind", &p->image_list[1] },
+		{ "split_range", &p->split_range[0] },
+		{ "split_range_blind", &p->split_range[1] },
+		{ "split_list", &p->split_list[0] },
+		{ "split_list_blind", &p->split_list[1] },
+		{ "image_range", &p->image_range[0] },
+		{ "image_range_blind", &p->image_range[PLAN_BLIND] },
+		{ "image_range_unlocked", &p->image_range[PLAN_UNLOCKED] },
+		{ "image_range_blind_unlocked", &p->image_range[PLAN_BLIND | PLAN_UNLOCKED] },
+		{ "image_list", &p->image_list[0] },
+		{ "image_list_blind", &p->image_list[PLAN_BLIND] },
+		{ "image_list_unlocked", &p->image_list[PLAN_UNLOCKED] },
+		{ "image_list_blind_unlocked", &p->image_list[PLAN_BLIND | PLAN_UNLOCKED] },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {

@@ -24,13 +24,16 @@ struct plan_script {
 	unsigned n;
 };
 
+#define PLAN_BLIND 1u    /* without the predicate */
+#define PLAN_UNLOCKED 2u /* without a lock on the row */
+
 struct plan {
 	unsigned refs; /* holders; not thread-safe */
 	json_t *root;  /* owns all texts */
 	struct plan_script range, list, replay;
 	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */
-	const char *image_range[2], *image_list[2];
-	unsigned columns; /* of the key */
+	const char *image_range[4], *image_list[4]; /* by PLAN_BLIND and PLAN_UNLOCKED */
+	unsigned columns;                           /* of the key */
 };
 
 /* ST_INPUT: not a plan, or one of a newer version. On failure *@ret is untouched. */

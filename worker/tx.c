@@ -255,6 +255,14 @@ static const char *error_of(const struct job_run *r)
 	return r->error != NULL ? r->error : "{}";
 }
 
+/* Where somebody else's lock is the reason, the row is looked at without one. */
+static const char *image_of(const struct plan *p, const struct job_run *r)
+{
+	bool unlocked = r->facts.noted && r->facts.class == PG_CLASS_CONFLICT;
+
+	return (r->kind == JOB_BATCH ? p->image_range : p->image_list)[(r->blind ? PLAN_BLIND : 0) | (unlocked ? PLAN_UNLOCKED : 0)];
+}
+
 static void build_bury(struct tx *t, const struct job_run *r, const struct tx_who *who)
 {
 	const struct mig *m = r->mig;
@@ -269,7 +277,7 @@ static void build_bury(struct tx *t, const struct job_run *r, const struct tx_wh
 	} else {
 		claim_batch(t, r, true);
 	}
-	step(t, POLICY_TRANSFORM, 0, (r->kind == JOB_BATCH ? m->plan->image_range : m->plan->image_list)[r->blind], 0);
+	step(t, POLICY_TRANSFORM, 0, image_of(m->plan, r), 0);
 	if (!m->settings.keep_row_image)
 		step(t, POLICY_TRANSFORM, 0, SQL_WORKER_DROP_IMAGE, 0);
 	if (r->kind == JOB_ROW)
@@ -340,6 +348,8 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 	buf_printf(&t->json, "%s", r->verdict.why);
 	if (r->message != NULL)
 		buf_printf(&t->json, ": %s", r->message);
+	if (r->sqlstate[0] != '\0')
+		buf_printf(&t->json, "; SQLSTATE %s", r->sqlstate);
 	begin(t);
 	small_settings(t, r->mig, who);
 	step(t, POLICY_FINISH, 1, "SELECT drover.set_state($1, '{running}', 'paused', $2, $3) AS paused", 3, r->mig->id_text, who->worker,

@@ -40,6 +40,17 @@ static bool ours_while_others_commit(const struct policy_facts *f)
 	return f->ours && f->others_commit;
 }
 
+/* Nothing else commits: is it the server that is slow? It is asked with the same script over no rows. */
+static bool ours_not_probed(const struct policy_facts *f)
+{
+	return f->ours && f->probe == POLICY_PROBE_NOT_YET;
+}
+
+static bool ours_and_the_server_is_fine(const struct policy_facts *f)
+{
+	return f->ours && f->probe == POLICY_PROBE_FINE;
+}
+
 static bool tired(const struct policy_facts *f)
 {
 	return f->again >= POLICY_AGAIN_MAX;
@@ -91,6 +102,8 @@ static const struct rule {
 	{ PG_CLASS_CANCELLED, ANY_PHASE, interrupted, POLICY_RELEASE, 0, "interrupted" },
 	{ PG_CLASS_CANCELLED, IN(ENTER) | IN(CLAIM), ours, POLICY_DELAY, 0, "the claim took too long" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_while_others_commit, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },
+	{ PG_CLASS_CANCELLED, WORK, ours_not_probed, POLICY_PROBE, 0, "may be the server" },
+	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_and_the_server_is_fine, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours, POLICY_NOTE, POLICY_NOTE_WAIT, "time-out" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, NULL, POLICY_PAUSE, 0, "cancelled by someone" },
 
@@ -158,7 +171,7 @@ static struct policy_verdict judge_timeout(const struct policy_facts *f, const s
 
 	if (f->rows > 1)
 		return verdict(f->crowded ? POLICY_DELAY : POLICY_SPLIT, "time-out");
-	if (!f->others_commit)
+	if (!f->others_commit && f->probe != POLICY_PROBE_FINE)
 		return verdict(POLICY_DELAY, "time-out, and nothing else commits");
 	return verdict(f->attempts >= tries ? POLICY_BURY : POLICY_RETRY, "time-out");
 }

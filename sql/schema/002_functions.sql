@@ -270,6 +270,8 @@ BEGIN
   END IF;
   IF v_mine THEN
     v_id := drover.put_failed(p_migration, p_number, 'dead', NULL, p_worker, p_error);
+    UPDATE drover.failed_jobs AS f SET attempts = greatest(b.retry_count, 1)
+      FROM drover.batches AS b WHERE f.id = v_id AND b.migration_id = p_migration AND b.number = p_number;
   END IF;
   UPDATE drover.batches
      SET state = 'done', rows_failed = (v_id IS NOT NULL)::integer, rows_skipped = (v_id IS NULL)::integer * rows, worker = p_worker,
