@@ -162,7 +162,7 @@ static void print_people(const struct job *j, const PGresult *groups, const char
 					   "not complete",
 	       text_human_duration(r->elapsed_ms).s);
 	if (r->rate_per_s >= 1)
-		printf(", %s rows", text_human_rate(r->rate_per_s).s);
+		printf(", %s rows/s", text_human_rows((uint64_t)r->rate_per_s).s);
 	printf("\n  looked at %s rows, found %s, changed %s, skipped %s\n", text_human_rows((uint64_t)r->rows_scanned).s,
 	       text_human_rows((uint64_t)r->rows_found).s, text_human_rows((uint64_t)r->rows_changed).s,
 	       text_human_rows((uint64_t)r->rows_skipped).s);
@@ -176,7 +176,7 @@ static void print_people(const struct job *j, const PGresult *groups, const char
 			printf("    %8s  %s  %.200s\n", text_human_rows((uint64_t)pg_i64(groups, i, "n")).s, pg_str(groups, i, "sqlstate"),
 			       example.data);
 		}
-		printf("  look: drover failed --migration %s; mend, then: drover retry all --migration %s\n", j->target.name,
+		printf("  look: drover failed %s; mend, then: drover retry all --migration %s\n", j->target.name,
 		       j->target.name);
 	}
 	printf("  %s%s%s\n", out_style_on(is_unclean(j) ? OUT_RED : OUT_GREEN, color), words,

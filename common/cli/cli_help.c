@@ -196,6 +196,18 @@ static void synopsis(const struct page *p, const struct cli_program *program, co
 	buf_putc(p->out, '\n');
 }
 
+static void title(const struct page *p, const struct cli_program *program, const struct cli_command *command)
+{
+	CLEANUP(buf_free) struct buf line = BUF_INIT(4096);
+
+	buf_puts(&line, program->name);
+	if (command != NULL)
+		buf_printf(&line, " %s", command->name);
+	buf_printf(&line, ": %s", command != NULL ? command->summary : program->summary);
+	text_add_wrapped(p->out, line.data, 0, p->width);
+	buf_putc(p->out, '\n');
+}
+
 int cli_help(struct buf *out, const struct cli_program *program, const struct cli_command *command, unsigned width, bool color)
 {
 	const struct page p = {
@@ -207,8 +219,7 @@ int cli_help(struct buf *out, const struct cli_program *program, const struct cl
 	};
 	const char *help = command != NULL ? command->help : program->help;
 
-	buf_printf(out, "%s%s%s%s: %s\n", program->name, command != NULL ? " " : "", command != NULL ? command->name : "", "",
-		   command != NULL ? command->summary : program->summary);
+	title(&p, program, command);
 	synopsis(&p, program, command);
 	if (!cli_is_empty(help))
 		paragraphs(&p, help);

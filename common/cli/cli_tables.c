@@ -1,4 +1,5 @@
 /* Walking the tables: a command's options are its own, then the program's, then those that every program has. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_private.h"
@@ -85,15 +86,27 @@ const struct cli_command *cli_find_command(const struct cli_program *program, co
 	return NULL;
 }
 
+static const struct cli_text *meaning_of(const struct cli_text *table, int status)
+{
+	for (; table != NULL && table->name != NULL; table++)
+		if (strtol(table->name, NULL, 10) == status)
+			return table;
+	return NULL;
+}
+
+/* In the order of their numbers; what a command says itself of a status goes before what is said of all. */
 const struct cli_text *cli_exit_at(const struct cli_program *program, const struct cli_command *command, size_t i)
 {
-	static const struct cli_text first[] = { { "0", "done" }, { "1", "error" }, { "2", "wrong usage" }, { 0 } };
-	static const struct cli_text last[] = { { "130", "interrupted" }, { 0 } };
-	const struct cli_text *tables[] = { first, command != NULL ? command->exits : program->exits, last };
+	static const struct cli_text all[] = { { "0", "done" }, { "1", "error" }, { "2", "wrong usage" }, { "130", "interrupted" }, { 0 } };
+	const struct cli_text *own = command != NULL ? command->exits : program->exits;
 
-	for (size_t t = 0; t < ARRAY_SIZE(tables); t++)
-		for (const struct cli_text *e = tables[t]; e != NULL && e->name != NULL; e++)
-			if (i-- == 0)
-				return e;
+	for (int status = 0; status <= UINT8_MAX; status++) {
+		const struct cli_text *e = meaning_of(own, status);
+
+		if (e == NULL)
+			e = meaning_of(all, status);
+		if (e != NULL && i-- == 0)
+			return e;
+	}
 	return NULL;
 }

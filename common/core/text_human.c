@@ -37,7 +37,7 @@ struct text_short text_human_duration(uint64_t ms)
 
 	if (ms < 1000)
 		snprintf(t.s, sizeof(t.s), "%" PRIu64 "ms", ms);
-	else if (ms < 10000)
+	else if (ms < 10000 && ms % 1000 >= 100)
 		snprintf(t.s, sizeof(t.s), "%" PRIu64 ".%" PRIu64 "s", s, ms % 1000 / 100);
 	else if (s < 60)
 		snprintf(t.s, sizeof(t.s), "%" PRIu64 "s", s);

@@ -267,6 +267,7 @@ static void numbers_are_written_for_people(void **state)
 	assert_string_equal(text_human_rows(12345).s, "12,345");
 	assert_string_equal(text_human_rows(UINT64_MAX).s, "18,446,744,073,709,551,615");
 	assert_string_equal(text_human_duration(85).s, "85ms");
+	assert_string_equal(text_human_duration(3000).s, "3s");
 	assert_string_equal(text_human_duration(3240).s, "3.2s");
 	assert_string_equal(text_human_duration(9999).s, "9.9s");
 	assert_string_equal(text_human_duration(59999).s, "59s");
