@@ -105,7 +105,7 @@ static size_t skip_comments(const struct scan_tokens *tokens, size_t i)
 
 size_t parse_name(const char *text, char *ret_parts[], size_t max)
 {
-	struct scan_tokens tokens;
+	struct scan_tokens tokens = { 0 };
 	struct err err = ERR_INIT;
 	size_t offset, next = 0, n;
 
@@ -159,7 +159,7 @@ static int add_key(struct parser *p, const struct directive *d, int line, char *
 
 static int parse_key(struct parser *p, const struct directive *d, int line, const char *value)
 {
-	struct scan_tokens tokens;
+	struct scan_tokens tokens = { 0 };
 	struct err err = ERR_INIT;
 	size_t offset, at = 0;
 	char *column;
@@ -213,7 +213,7 @@ int parse_check_expression(struct parser *p, int line, const char *shown, const 
 {
 	struct tree_facts facts;
 	struct err err = ERR_INIT;
-	json_t *tree;
+	json_t *tree = NULL;
 	size_t offset;
 	int rc = tree_parse_expression(text, &tree, &offset, &err);
 
@@ -275,7 +275,7 @@ static int add_set(struct parser *p, int line, char *column, const char *express
 static int parse_set(struct parser *p, const struct directive *d, int line, const char *value)
 {
 	CLEANUP(buf_free) struct buf shown = BUF_INIT(1000);
-	struct scan_tokens tokens;
+	struct scan_tokens tokens = { 0 };
 	struct err err = ERR_INIT;
 	size_t offset, at = 0;
 	const char *expression = NULL;

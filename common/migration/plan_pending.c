@@ -18,7 +18,7 @@ const struct plan_column *plan_find_column(const struct plan_table *t, const cha
 
 static int read_expression(const char *expression, struct tree_facts *facts, struct err *err)
 {
-	json_t *tree;
+	json_t *tree = NULL;
 	size_t offset;
 	int rc = tree_parse_expression(expression, &tree, &offset, err);
 

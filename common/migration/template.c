@@ -74,8 +74,8 @@ void template_neutralize(char *text, const struct placeholders *p)
 
 int template_fill(const char *text, const char *batch, const char *keys, struct buf *out, struct err *err)
 {
-	struct placeholders found;
-	struct scan_tokens tokens;
+	struct placeholders found = { 0 };
+	struct scan_tokens tokens = { 0 };
 	size_t offset, at = 0;
 	int rc = scan_sql(text, &tokens, &offset, err);
 

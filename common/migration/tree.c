@@ -17,7 +17,7 @@
 
 static int check_size(const char *sql, size_t *ret_offset, struct err *err)
 {
-	struct scan_tokens tokens;
+	struct scan_tokens tokens = { 0 };
 	int rc = scan_sql(sql, &tokens, ret_offset, err);
 
 	if (rc != 0)
@@ -114,7 +114,7 @@ static bool is_star(json_t *node)
 static int parse_in(const char *before, const char *text, const char *after, json_t **ret, size_t *ret_offset, struct err *err)
 {
 	CLEANUP(buf_free) struct buf sql = BUF_INIT(MIGRATION_FILE_MAX + 100);
-	json_t *stmts, *value;
+	json_t *stmts = NULL, *value;
 	int rc;
 
 	(void)buf_puts(&sql, before);
@@ -139,7 +139,7 @@ static int parse_in(const char *before, const char *text, const char *after, jso
 
 int tree_parse_expression(const char *text, json_t **ret, size_t *ret_offset, struct err *err)
 {
-	json_t *bare, *wrapped;
+	json_t *bare = NULL, *wrapped = NULL;
 	int rc;
 
 	/* By itself first: "true) OR (true" is one expression only within parentheses. */

@@ -116,7 +116,7 @@ int check_file(struct pg_sync *c, const struct migration_file *f, const struct i
 /* CALL and DO cannot be prepared by SQL; the handler was looked up. */
 static bool can_be_prepared(const char *sql)
 {
-	struct scan_tokens tokens;
+	struct scan_tokens tokens = { 0 };
 	size_t offset, i = 0;
 	bool can = true;
 
