@@ -45,12 +45,15 @@ static void hello_failed(struct worker *w, const struct pg_op *op)
 {
 	struct control *c = &w->control;
 	bool missing = strcmp(op->failure.sqlstate, "3F000") == 0 || strcmp(op->failure.sqlstate, "42P01") == 0;
+	bool denied = strcmp(op->failure.sqlstate, "42501") == 0;
 
 	if (op->status != ST_SQL || c->schema_missing_said)
 		return;
 	c->schema_missing_said = true;
 	log_warn("schema.unusable", "database=%s cause=%s hint='%s'", pg_link_masked_url(c->link), op->failure.message,
-		 missing ? "run: drover init; waiting" : "waiting");
+		 missing ? "run: drover init; waiting" :
+		 denied  ? "grant this role its rights: drover init --worker-role NAME; waiting" :
+			   "waiting");
 }
 
 static void hello_answered(struct worker *w, const struct pg_op *op)

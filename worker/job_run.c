@@ -290,8 +290,18 @@ static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
 	return JOB_ACKING;
 }
 
+/* Without the predicate nothing but the key itself can raise: whoever wrote this entry, it is no row of this table. */
+static bool is_no_key(const struct job_run *r, const struct tx_answer *a)
+{
+	return r->kind == JOB_ROW && r->blind && a->status == ST_SQL && a->phase == POLICY_TRANSFORM && a->class == PG_CLASS_DATA;
+}
+
 static enum job_state buried(struct job_run *r, const struct tx_answer *a)
 {
+	if (a->status != 0 && is_no_key(r, a)) {
+		say(r, "dropped", "its key is none of this table", NULL);
+		return JOB_ACKING;
+	}
 	if (a->status != 0)
 		return turn_blind(r, a) ? JOB_BURYING : side_failed(r, a);
 	r->failed_id = a->failed_id;

@@ -70,11 +70,15 @@ BEGIN
   END IF;
 END $$;
 
--- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key.
+-- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key. Of none of them by anyone, to look
+-- what the script does over no rows; of a migration in batch mode there are none, whatever an entry in Redis says.
 CREATE FUNCTION drover.claim_rows(p_migration integer, p_revision integer, p_windows text, p_claims text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
+  IF p_windows <> '{}' AND NOT EXISTS (SELECT FROM drover.migrations WHERE id = p_migration AND mode = 'row') THEN
+    RAISE EXCEPTION 'the migration has no row jobs' USING ERRCODE = 'DR004';
+  END IF;
   PERFORM set_config('drover.windows', p_windows, true), set_config('drover.batch', '', true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   FOR c IN 1..cardinality(p_claims) LOOP
