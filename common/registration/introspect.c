@@ -88,6 +88,17 @@ int introspect_apply_settings(struct pg_sync *c, const struct introspection *in,
 	return rc;
 }
 
+/* The schemas that the search path means here: "$user" is another one for a worker's role. */
+static int pin_search_path(struct pg_sync *c, struct introspection *in, struct err *err)
+{
+	static const char sql[] = "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ' ORDER BY o) AS path"
+				  " FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS u(s, o)";
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	int rc = pg_exec(c, sql, 0, NULL, &res, err);
+
+	return rc != 0 ? rc : set_setting(in, "search_path", pg_str(res, 0, "path"), err);
+}
+
 /* ------------------------------------------------------------ the table */
 
 static int refuse_kind(const struct migration_file *f, char relkind, struct problems *problems)
@@ -279,6 +290,8 @@ int introspect(struct pg_sync *c, const struct migration_file *f, struct introsp
 	rc = read_settings(c, ret, err);
 	if (rc == 0)
 		rc = introspect_apply_settings(c, ret, err);
+	if (rc == 0)
+		rc = pin_search_path(c, ret, err);
 	if (rc == 0)
 		rc = read_table(c, f, ret, problems, err);
 	if (rc == 0)

@@ -162,9 +162,7 @@ static void fill_found(const struct draft *d, const PGresult *res, struct regist
 
 static int begin(struct pg_sync *c, struct err *err)
 {
-	int rc = pg_exec(c, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, NULL, err);
-
-	return rc != 0 ? rc : pg_exec(c, SQL_REGISTER_LOCK, 0, NULL, NULL, err);
+	return pg_exec(c, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, NULL, err);
 }
 
 /* Commit, or leave the transaction and sum the mistakes up. */
@@ -270,6 +268,8 @@ int register_migration(struct pg_sync *c, const struct migration_file *f, const 
 
 	draft_init(&d, f, o);
 	if (rc == 0)
+		rc = pg_exec(c, SQL_REGISTER_LOCK, 0, NULL, NULL, err);
+	if (rc == 0)
 		rc = register_in(c, &d, &made, problems, err);
 	rc = end(c, rc, f, problems, err);
 	draft_free(&d);
@@ -330,7 +330,7 @@ static int replace(struct pg_sync *c, struct draft *d, const PGresult *found, st
 	return 0;
 }
 
-/* Wait until the last job has left: none enters a paused migration, and none before this transaction ends. */
+/* Wait until the last job has left: none enters before this transaction ends, nor does another amendment. */
 static int wait_for_jobs(struct pg_sync *c, const char *id, struct err *err)
 {
 	const char *const params[] = { id };

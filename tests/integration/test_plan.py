@@ -302,6 +302,19 @@ def test_a_migration_begins_with_the_session_settings_it_was_registered_under(pg
     assert pg.value("SELECT min(s) FROM app.t") == "2024-01-01 09:00:00+09"
 
 
+def test_the_search_path_means_the_same_schemas_for_every_role(pg, tmp_path, plan):
+    role = pg.role("owner", "LOGIN SUPERUSER")
+    pg.sql(f"CREATE SCHEMA {role}; CREATE TABLE {role}.t (id int PRIMARY KEY, a int, b int); INSERT INTO {role}.t VALUES (1, 1)")
+
+    class As:
+        url = pg.url_as(role)
+
+    p = Plan(pg, register(As, tmp_path, "m", "-- drover: table t\n-- drover: set b = (SELECT t.a FROM t)\n-- drover: pending b IS NULL\n"))
+    assert p.settings["search_path"] == f"{role}, public"
+    assert p.everything() == 1
+    p.s.close()
+
+
 # --- ledger-only ---
 
 
