@@ -63,7 +63,7 @@ static int find_programs(struct fleet *f, struct err *err)
 	f->worker_path[n > 0 ? n : 0] = '\0';
 	slash = strrchr(f->worker_path, '/');
 	if (slash != NULL)
-		strcpy(slash + 1, "drover-worker"); /* the room was left for it */
+		memcpy(slash + 1, "drover-worker", sizeof("drover-worker")); /* the room was left for it */
 	if ((slash == NULL || access(f->worker_path, X_OK) != 0) && !in_path("drover-worker", f->worker_path, sizeof(f->worker_path)))
 		return err_set(err, ST_NOT_FOUND, "drover-worker is neither beside drover nor in PATH");
 	if (f->o.redis_url == NULL && !in_path("redis-server", f->redis_path, sizeof(f->redis_path)) &&
@@ -305,8 +305,7 @@ static void last_words(const struct fleet *f, const struct fleet_child *c, char 
 	log_path(f, c, path, sizeof(path));
 	file = fopen(path, "re");
 	if (file != NULL) {
-		if (fseek(file, -(long)(size - 1), SEEK_END) != 0)
-			rewind(file);
+		(void)fseek(file, -(long)(size - 1), SEEK_END); /* a shorter file is read from its start, where it is */
 		n = fread(out, 1, size - 1, file);
 		fclose(file);
 	}

@@ -32,7 +32,10 @@ bool entry_id_parse(const char *s, size_t n, struct entry_id *ret)
 	const char *end = s + n;
 	struct entry_id id;
 
-	if (!read_u64(&s, end, &id.ms) || s == end || *s++ != '-' || !read_u64(&s, end, &id.seq) || s != end)
+	if (!read_u64(&s, end, &id.ms) || s == end || *s != '-')
+		return false;
+	s++;
+	if (!read_u64(&s, end, &id.seq) || s != end)
 		return false;
 	*ret = id;
 	return true;

@@ -199,7 +199,7 @@ static struct job_run *take_from(struct mig *m, struct entry **queue, size_t *co
 		free(entries);
 		return NULL;
 	}
-	while (n < max && (n == 0 || bytes + (*queue)->payload_bytes <= MIG_GROUP_BYTES_MAX)) {
+	while (n < max && *queue != NULL && (n == 0 || bytes + (*queue)->payload_bytes <= MIG_GROUP_BYTES_MAX)) {
 		e = *queue;
 		bytes += e->payload_bytes;
 		DL_DELETE(*queue, e);

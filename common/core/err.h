@@ -42,6 +42,15 @@ const char *status_name(int code);
  */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
+#ifdef __clang_analyzer__ /* it does not see into err.c, and would follow paths on which a failure returns 0 */
+static inline int err_code(int code_again, int code)
+{
+	(void)code_again;
+	return code;
+}
+#define err_set(e, code, ...) err_code(err_set(e, code, __VA_ARGS__), code)
+#endif
+
 /**
  * Put context in front of the message ("cannot load 'x': <what it was>").
  * Keeps code and sqlstate. Returns e->code (ST_INPUT if @e is NULL).

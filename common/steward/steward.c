@@ -89,7 +89,7 @@ int steward_new(struct steward **ret, const char *database_url, const char *redi
 
 static void ward_free(struct steward *s, struct ward *w)
 {
-	LL_DELETE(s->wards, w);
+	LL_DELETE(s->wards, w); /* NOLINT(clang-analyzer-unix.Malloc): thinks that freed wards are still in the list */
 	finisher_close(&w->finisher);
 	charge_close(&w->charge);
 	free(w);

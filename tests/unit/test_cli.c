@@ -197,7 +197,7 @@ static int run_main(const struct cli_program *p, const char *text, unsigned *ctx
 	for (int i = 0; i < 2; i++) {
 		dup2(saved[i], i + 1);
 		close(saved[i]);
-		rewind(files[i]);
+		assert_int_equal(fseek(files[i], 0, SEEK_SET), 0);
 		texts[i][fread(texts[i], 1, cap - 1, files[i])] = '\0';
 		fclose(files[i]);
 	}
