@@ -402,6 +402,8 @@ int engine_run(struct console *con, const struct cli_call *call, const struct en
 		engine_show_end(&e);
 	else
 		progress_view_clear(&e.view);
+	if (rc == ST_INTERRUPTED)
+		err_set(err, rc, "interrupted; run it again, and it goes on where it was");
 	charge_drop(&e.charge);
 	finisher_close(&e.finisher);
 	scan_close(&e.scan);

@@ -133,6 +133,7 @@ static int settle_down(const char *path, struct err *err)
 /* Fork. 1: this is the parent, all is said; 0: this is the child. */
 static int detach(struct console *con, const struct cli_call *call, const struct target *t, struct err *err)
 {
+	CLEANUP(buf_free) struct buf name = BUF_INIT(4096);
 	char path[512];
 	pid_t pid;
 
@@ -149,10 +150,12 @@ static int detach(struct console *con, const struct cli_call *call, const struct
 		return err_set(err, ST_IO, "cannot go to the background: %s", strerror(errno));
 	if (pid == 0)
 		return settle_down(path, err);
-	if (cli_flag(call, "--json"))
-		printf("{\"name\": \"%s\", \"pid\": %d}\n", t->name, (int)pid);
-	else
+	if (cli_flag(call, "--json")) {
+		text_add_json(&name, t->name);
+		printf("{\"name\": %s, \"pid\": %d}\n", name.data, (int)pid);
+	} else {
 		printf("%s: producing in the background as process %d, which writes to %s\n", t->name, (int)pid, path);
+	}
 	return 1;
 }
 

@@ -176,8 +176,7 @@ static void print_people(const struct job *j, const PGresult *groups, const char
 			printf("    %8s  %s  %.200s\n", text_human_rows((uint64_t)pg_i64(groups, i, "n")).s, pg_str(groups, i, "sqlstate"),
 			       example.data);
 		}
-		printf("  look: drover failed %s; mend, then: drover retry all --migration %s\n", j->target.name,
-		       j->target.name);
+		printf("  look: drover failed %s; mend, then: drover retry all --migration %s\n", j->target.name, j->target.name);
 	}
 	printf("  %s%s%s\n", out_style_on(is_unclean(j) ? OUT_RED : OUT_GREEN, color), words,
 	       out_style_off(is_unclean(j) ? OUT_RED : OUT_GREEN, color));
@@ -193,7 +192,7 @@ static const struct out_column columns[] = {
 	{ "rows_changed", NULL, .type = OUT_INT }, { "rows_skipped", NULL, .type = OUT_INT },
 	{ "dead", NULL, .type = OUT_INT },         { "kinds", NULL, .type = OUT_RAW_JSON },
 	{ "rows_per_s", NULL, .type = OUT_NUM },   { "elapsed_ms", NULL, .type = OUT_DURATION },
-	{ "sweeps", NULL, .type = OUT_INT },       { "verified", NULL, .type = OUT_BOOL },
+	{ "sweeps", NULL, .type = OUT_INT },       { "clean", NULL, .type = OUT_BOOL },
 	{ "verdict", NULL, .type = OUT_STR },      { "rows_left", NULL, .type = OUT_INT },
 	{ "keys", NULL, .type = OUT_RAW_JSON },
 };

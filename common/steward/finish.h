@@ -34,7 +34,8 @@ enum finish {
 struct finisher {
 	struct charge *charge; /* borrowed */
 	struct scan sweep;
-	uint64_t closed_ms; /* clock_now_ms of the last look for windows to close */
+	uint64_t closed_ms;     /* clock_now_ms of the last look for windows to close ... */
+	uint64_t close_took_ms; /* ... and how long it took */
 	/* as of the last step */
 	int64_t incomplete; /* batches, FINISH_FEW + 1 at most */
 	uint64_t closed;    /* windows, by this finisher */
