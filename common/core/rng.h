@@ -18,6 +18,5 @@ void rng_seed_random(struct rng *r);         /* from the kernel */
 
 uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n); /* 0 .. n-1, evenly; 0 if n is 0 */
-double rng_unit(struct rng *r);                /* 0 <= x < 1 */
 
 #endif

@@ -12,7 +12,4 @@
 /* From a list of ceilings ("1,5,30" s): @attempt counts from 1; beyond the list its last one holds. At least 1 ms. */
 uint64_t backoff_list_ms(const uint64_t *ceilings_ms, size_t n, unsigned attempt, struct rng *rng);
 
-/* Ceiling @base_ms x 2^(attempt-1), at most @cap_ms. The result lies in the upper half of it: for reconnects, which must not spin. */
-uint64_t backoff_doubling_ms(uint64_t base_ms, uint64_t cap_ms, unsigned attempt, struct rng *rng);
-
 #endif

@@ -266,10 +266,3 @@ int settings_print(const struct settings *s, enum setting_id id, struct buf *out
 	}
 	return ST_INPUT;
 }
-
-uint64_t settings_backoff_ms(const struct settings *s, unsigned attempt)
-{
-	size_t i = attempt == 0 ? 0 : attempt - 1;
-
-	return s->backoff.ms[i < s->backoff.n ? i : s->backoff.n - 1];
-}

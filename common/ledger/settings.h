@@ -97,7 +97,4 @@ MUST_CHECK int settings_apply(struct settings *s, const char *json, struct err *
 /* Append the value as it would be typed ("1,5,30", "20%/1000", "on"). */
 int settings_print(const struct settings *s, enum setting_id id, struct buf *out);
 
-/* The wait before attempt @attempt + 1 (attempt 1 has failed: the first of the list), before jitter. */
-uint64_t settings_backoff_ms(const struct settings *s, unsigned attempt);
-
 #endif

@@ -91,24 +91,6 @@ int pg_array_next(struct pg_array *a, const char **ret, struct err *err)
 	return 1;
 }
 
-size_t pg_array_count(const char *literal)
-{
-	size_t n = 1;
-	bool quoted = false;
-
-	if (literal == NULL || literal[0] != '{' || literal[1] == '}')
-		return 0;
-	for (const char *p = literal + 1; *p != '\0'; p++) {
-		if (*p == '\\' && p[1] != '\0')
-			p++;
-		else if (*p == '"')
-			quoted = !quoted;
-		else if (*p == ',' && !quoted)
-			n++;
-	}
-	return n;
-}
-
 static bool needs_quotes(const char *item)
 {
 	if (item[0] == '\0' || strcasecmp(item, "null") == 0)

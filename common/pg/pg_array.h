@@ -26,9 +26,6 @@ MUST_CHECK int pg_array_open(struct pg_array *a, const char *literal, struct buf
  */
 MUST_CHECK int pg_array_next(struct pg_array *a, const char **ret, struct err *err);
 
-/* Elements of a literal, 0 if it is malformed. */
-size_t pg_array_count(const char *literal);
-
 /* Append an element, quoted as needed, with the comma or brace before it; pg_array_end() adds the last brace ("{}" if there was none). */
 int pg_array_add(struct buf *out, bool first, const char *item);
 int pg_array_end(struct buf *out, bool empty);

@@ -33,20 +33,6 @@ static void a_list_gives_its_ceilings_in_turn(void **state)
 	assert_int_equal(backoff_list_ms(list, 0, 1, &rng), 1);
 }
 
-static void doubling_stays_in_the_upper_half(void **state)
-{
-	struct rng rng;
-
-	(void)state;
-	rng_seed(&rng, 7);
-	for (unsigned attempt = 1; attempt < 40; attempt++) {
-		uint64_t ceiling = attempt > 6 ? 5000 : (uint64_t)100 << (attempt - 1);
-		uint64_t ms = backoff_doubling_ms(100, 5000, attempt, &rng);
-
-		assert_true(ms >= ceiling / 2 && ms <= ceiling);
-	}
-}
-
 static void keys_share_a_hash_tag(void **state)
 {
 	struct job_keys k;
@@ -139,7 +125,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_list_gives_its_ceilings_in_turn),
-		cmocka_unit_test(doubling_stays_in_the_upper_half),
 		cmocka_unit_test(keys_share_a_hash_tag),
 		cmocka_unit_test(ids_are_read_strictly),
 		cmocka_unit_test(answers_are_read_entry_by_entry),

@@ -133,17 +133,6 @@ static void a_broken_object_changes_nothing(void **state)
 	}
 }
 
-static void the_last_wait_stays(void **state)
-{
-	struct settings s = defaults();
-
-	(void)state;
-	assert_int_equal(settings_backoff_ms(&s, 1), 1000);
-	assert_int_equal(settings_backoff_ms(&s, 2), 5000);
-	assert_int_equal(settings_backoff_ms(&s, 3), 30000);
-	assert_int_equal(settings_backoff_ms(&s, 99), 30000);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,7 +141,6 @@ int main(void)
 		cmocka_unit_test(mistakes_change_nothing),
 		cmocka_unit_test(the_database_s_object_goes_on_top),
 		cmocka_unit_test(a_broken_object_changes_nothing),
-		cmocka_unit_test(the_last_wait_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
