@@ -137,7 +137,7 @@ int console_pg(struct console *con, const struct cli_call *call, struct err *err
 	set_log(call);
 	application_name(call, name, sizeof(name));
 	console_outage(&outage, "PostgreSQL");
-	rc = pg_sync_open_said(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
+	rc = pg_sync_open(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
 	if (rc != 0)
 		return rc;
 	rc = schema_open(con->pg, &con->schema, err);

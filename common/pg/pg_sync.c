@@ -219,8 +219,8 @@ int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *applicat
 	return 0;
 }
 
-int pg_sync_open_said(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
-		      struct outage *outage, struct err *err)
+int pg_sync_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
+		 struct outage *outage, struct err *err)
 {
 	struct pg_sync *c = NULL;
 	int rc = make(&c, url, application_name, stop, err);
@@ -234,11 +234,6 @@ int pg_sync_open_said(struct pg_sync **ret, const char *url, const char *applica
 	}
 	*ret = c;
 	return 0;
-}
-
-int pg_sync_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop, struct err *err)
-{
-	return pg_sync_open_said(ret, url, application_name, stop, NULL, err);
 }
 
 int pg_sync_reopen(struct pg_sync *c, struct outage *outage, struct err *err)
@@ -270,11 +265,6 @@ void pg_sync_free(struct pg_sync *c)
 bool pg_sync_lost(const struct pg_sync *c)
 {
 	return c->conn == NULL;
-}
-
-const char *pg_sync_masked_url(const struct pg_sync *c)
-{
-	return c->url.masked;
 }
 
 PGconn *pg_sync_conn(struct pg_sync *c)

@@ -36,13 +36,9 @@ struct pg_sync;
 MUST_CHECK int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
 				struct err *err);
 
-/* Connect, waiting with back-off as long as the server is away, which is logged (outage.h). What waiting cannot mend is an error, as above. */
+/* Connect, waiting with back-off as long as the server is away, said by @outage (NULL: logged). What waiting cannot mend is an error, as above. */
 MUST_CHECK int pg_sync_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
-			    struct err *err);
-
-/* The same, the waiting said by @outage. */
-MUST_CHECK int pg_sync_open_said(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
-				 struct outage *outage, struct err *err);
+			    struct outage *outage, struct err *err);
 
 /* Connect anew with the same parameters, waiting as above; @outage NULL: logged. Whatever transaction was open is gone. */
 MUST_CHECK int pg_sync_reopen(struct pg_sync *c, struct outage *outage, struct err *err);
@@ -54,8 +50,7 @@ MUST_CHECK int pg_sync_try_reopen(struct pg_sync *c, struct err *err);
 void pg_sync_free(struct pg_sync *c);
 
 bool pg_sync_lost(const struct pg_sync *c);
-const char *pg_sync_masked_url(const struct pg_sync *c); /* for messages; valid as long as @c */
-PGconn *pg_sync_conn(struct pg_sync *c);                 /* for PQescapeIdentifier and the like: send nothing on it. NULL when lost */
+PGconn *pg_sync_conn(struct pg_sync *c); /* for PQescapeIdentifier and the like: send nothing on it. NULL when lost */
 
 /* Deadline of the calls from now on; 0: PG_SYNC_DEADLINE_MS. Returns the one before. */
 uint64_t pg_sync_set_deadline_ms(struct pg_sync *c, uint64_t ms);

@@ -12,7 +12,6 @@
 #endif
 
 #include "core/clock.h"
-#include "core/outage.h"
 #include "redis/redis_url.h"
 
 #define SLICE_MS 100 /* longest sleep between two looks at the stop flag */
@@ -22,8 +21,7 @@ struct redis_sync {
 	struct redis_url url;
 	struct redis_server server;
 	const volatile sig_atomic_t *stop;
-	uint64_t deadline_ms; /* per call */
-	unsigned waiting;     /* replies appended for and not taken */
+	unsigned waiting; /* replies appended for and not taken */
 #ifdef DROVER_HAVE_HIREDIS_SSL
 	redisSSLContext *tls;
 #endif
@@ -78,7 +76,7 @@ static int wait_socket(const struct redis_sync *r, short events, uint64_t until_
  */
 static int next_reply(struct redis_sync *r, redisReply **ret, struct err *err)
 {
-	uint64_t until = now_ms() + r->deadline_ms;
+	uint64_t until = now_ms() + REDIS_SYNC_DEADLINE_MS;
 
 	for (;;) {
 		void *reply = NULL;
@@ -156,13 +154,6 @@ int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const cha
 	return 0;
 }
 
-int redis_cmd_argv(struct redis_sync *r, redisReply **ret, struct err *err, int argc, const char **argv, const size_t *lens)
-{
-	int rc = redis_append_argv(r, err, argc, argv, lens);
-
-	return rc == 0 ? redis_take(r, ret, err) : rc;
-}
-
 int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err, const char *fmt, ...)
 {
 	va_list ap;
@@ -177,11 +168,6 @@ int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err, const cha
 		return lost(r, err);
 	r->waiting++;
 	return redis_take(r, ret, err);
-}
-
-void redis_sync_set_deadline_ms(struct redis_sync *r, uint64_t ms)
-{
-	r->deadline_ms = ms > 0 ? ms : REDIS_SYNC_DEADLINE_MS;
 }
 
 /* ------------------------------------------------------------ connecting */
@@ -294,33 +280,6 @@ static int connect_once(struct redis_sync *r, struct err *err)
 	return err_wrap(err, "cannot connect to %s", r->url.masked);
 }
 
-static int connect_waiting(struct redis_sync *r, struct outage *outage, struct err *err)
-{
-	struct outage own;
-
-	if (outage == NULL) {
-		outage_init(&own, "Redis", NULL, NULL);
-		outage = &own;
-	}
-	for (;;) {
-		struct err why = ERR_INIT;
-		int rc = connect_once(r, &why);
-
-		if (rc == 0) {
-			outage_over(outage, now_ms());
-			return 0;
-		}
-		if (rc != ST_DISCONNECTED && rc != ST_TIMEOUT) {
-			if (err != NULL)
-				*err = why;
-			return rc;
-		}
-		rc = clock_sleep_ms(outage_failed(outage, now_ms(), why.msg), r->stop);
-		if (rc != 0)
-			return err_set(err, rc, "interrupted while waiting for Redis: %s", why.msg);
-	}
-}
-
 static int make(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct err *err)
 {
 	struct redis_sync *r = calloc(1, sizeof(*r));
@@ -329,7 +288,6 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 	if (r == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	r->stop = stop;
-	r->deadline_ms = REDIS_SYNC_DEADLINE_MS;
 	rc = redis_url_parse(&r->url, url, err);
 #ifndef DROVER_HAVE_HIREDIS_SSL
 	if (rc == 0 && r->url.tls) {
@@ -361,28 +319,6 @@ int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile
 	return 0;
 }
 
-int redis_sync_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct outage *outage, struct err *err)
-{
-	struct redis_sync *r = NULL;
-	int rc = make(&r, url, stop, err);
-
-	if (rc != 0)
-		return rc;
-	rc = connect_waiting(r, outage, err);
-	if (rc != 0) {
-		redis_sync_free(r);
-		return rc;
-	}
-	*ret = r;
-	return 0;
-}
-
-int redis_sync_reopen(struct redis_sync *r, struct outage *outage, struct err *err)
-{
-	drop(r);
-	return connect_waiting(r, outage, err);
-}
-
 int redis_sync_try_reopen(struct redis_sync *r, struct err *err)
 {
 	drop(r);
@@ -405,11 +341,6 @@ void redis_sync_free(struct redis_sync *r)
 bool redis_sync_lost(const struct redis_sync *r)
 {
 	return r->ctx == NULL;
-}
-
-const char *redis_sync_masked_url(const struct redis_sync *r)
-{
-	return r->url.masked;
 }
 
 const struct redis_server *redis_sync_server(const struct redis_sync *r)

@@ -2,7 +2,7 @@
  * redis_sync.h - Redis for code that may block: the console, the producer, a worker's steward thread.
  *
  * One connection, used by one thread at a time. Every call has a deadline and ends early when the stop flag is set. A connection
- * that broke stays broken (every call: ST_DISCONNECTED) until redis_sync_reopen(). Replies are freed with freeReplyObject().
+ * that broke stays broken (every call: ST_DISCONNECTED) until redis_sync_try_reopen(). Replies are freed with freeReplyObject().
  */
 #ifndef DROVER_REDIS_REDIS_SYNC_H
 #define DROVER_REDIS_REDIS_SYNC_H
@@ -18,12 +18,11 @@
 #include "core/err.h"
 #include "core/util.h"
 
-struct outage;
 struct redis_sync;
 
 #define REDIS_SYNC_CONNECT_MS 5000
-#define REDIS_SYNC_DEADLINE_MS 10000
-#define REDIS_VERSION_NEEDED 70005u /* 7.0.5: XAUTOCLAIM of older ones trips over deleted entries */
+#define REDIS_SYNC_DEADLINE_MS 10000 /* for a call */
+#define REDIS_VERSION_NEEDED 70005u  /* 7.0.5: XAUTOCLAIM of older ones trips over deleted entries */
 
 /* What INFO says of the server at the other end, asked at each (re)connect. */
 struct redis_server {
@@ -49,20 +48,12 @@ struct redis_server {
  */
 MUST_CHECK int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct err *err);
 
-/* Connect, waiting with back-off as long as the server is away, said by @outage (NULL: logged). */
-MUST_CHECK int redis_sync_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct outage *outage,
-			       struct err *err);
-
-/* Connect anew with the same URL, waiting as above. */
-MUST_CHECK int redis_sync_reopen(struct redis_sync *r, struct outage *outage, struct err *err);
-
-/* The same, once: errors as redis_sync_try_open(). */
+/* Connect anew with the same URL: errors as above. */
 MUST_CHECK int redis_sync_try_reopen(struct redis_sync *r, struct err *err);
 
 void redis_sync_free(struct redis_sync *r); /* NULL is fine */
 
 bool redis_sync_lost(const struct redis_sync *r);
-const char *redis_sync_masked_url(const struct redis_sync *r);
 const struct redis_server *redis_sync_server(const struct redis_sync *r);
 
 /* Ask INFO again. */
@@ -77,14 +68,10 @@ MUST_CHECK int redis_sync_ask_server(struct redis_sync *r, struct err *err);
  * *@ret is untouched on failure; @ret may be NULL.
  */
 MUST_CHECK int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err, const char *fmt, ...);
-MUST_CHECK int redis_cmd_argv(struct redis_sync *r, redisReply **ret, struct err *err, int argc, const char **argv, const size_t *lens);
 
 /* Pipelining: append any number, then take exactly as many replies, in order. Nothing is sent before the first redis_take(). */
 MUST_CHECK int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const char **argv, const size_t *lens);
 MUST_CHECK int redis_take(struct redis_sync *r, redisReply **ret, struct err *err);
-
-/* Deadline of the calls from now on; 0: REDIS_SYNC_DEADLINE_MS. */
-void redis_sync_set_deadline_ms(struct redis_sync *r, uint64_t ms);
 
 /* ------------------------------------------------------------ judging a server */
 

@@ -32,7 +32,7 @@ static int rekey(struct console *con, const struct cli_call *call, struct err *e
 	int rc;
 
 	console_outage(&outage, "PostgreSQL");
-	rc = pg_sync_open_said(&con->pg, console_database_url(call), "drover init", &con->stop, &outage, err);
+	rc = pg_sync_open(&con->pg, console_database_url(call), "drover init", &con->stop, &outage, err);
 	if (rc != 0)
 		return rc;
 	return schema_rekey(con->pg, console_actor(con, call), &con->schema, err);
