@@ -18,6 +18,7 @@
 #include "worker/worker_private.h"
 
 #define CONTROL_DEADLINE_MS 10000
+#define BEGIN_WRITING "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 #define CANCEL_AFTER_MS 500 /* what runs of a cancelled migration is interrupted */
 
 /* ------------------------------------------------------------ results */
@@ -247,8 +248,9 @@ static bool ask_poll(struct worker *w)
 	};
 	const char *beat_params[ARRAY_SIZE(beat)];
 	const char *poll_params[3];
-	struct pg_step steps[2];
-	unsigned n = 0;
+	/* A pooler's server may carry another client's settings, read-only transactions among them. */
+	struct pg_step steps[4] = { { BEGIN_WRITING, 0, NULL, 0 } };
+	unsigned n = 1;
 	struct mig *m;
 
 	buf_reset(&c->ids);
@@ -273,8 +275,9 @@ static bool ask_poll(struct worker *w)
 		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
 	}
 	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, 3, poll_params, 1 };
+	c->beating = n == 3;
+	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
 	c->step = CONTROL_POLL;
-	c->beating = n == 2;
 	return pg_link_run(c->link, &c->op, steps, n, CONTROL_DEADLINE_MS) == 0;
 }
 
@@ -354,7 +357,7 @@ void control_say_gone(struct worker *w)
 	struct control *c = &w->control;
 	char pid[16];
 	const char *const params[] = { w->name, pid };
-	const struct pg_step steps[] = { { SQL_WORKER_GONE, 2, params, 0 } };
+	const struct pg_step steps[] = { { BEGIN_WRITING, 0, NULL, 0 }, { SQL_WORKER_GONE, 2, params, 0 }, { "COMMIT", 0, NULL, 0 } };
 
 	if (!w->gone_asked)
 		lease_let_go(w);
@@ -363,7 +366,7 @@ void control_say_gone(struct worker *w)
 		return; /* its answer calls again */
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	c->step = CONTROL_GONE;
-	if (!c->started || pg_link_run(c->link, &c->op, steps, 1, 1000) != 0)
+	if (!c->started || pg_link_run(c->link, &c->op, steps, ARRAY_SIZE(steps), 1000) != 0)
 		gone_answered(w);
 }
 
