@@ -7,7 +7,7 @@
 #include "ledger/settings.h"
 #include "registration/register.h"
 
-static void print_problems(const struct cli_call *call, struct problems *p, const char *file)
+void target_print_problems(const struct cli_call *call, struct problems *p, const char *file)
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(256 * 1024);
 
@@ -38,7 +38,7 @@ int target_read(struct target *t, const struct cli_call *call, const char *arg, 
 	problems_init(&problems);
 	rc = migration_file_read(arg, &t->file, &problems, err);
 	if (rc != 0)
-		print_problems(call, &problems, arg);
+		target_print_problems(call, &problems, arg);
 	problems_free(&problems);
 	return rc;
 }
@@ -85,7 +85,7 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 	problems_init(&problems);
 	rc = register_migration(con->pg, t->file, &options, &r, &problems, err);
 	if (rc != 0)
-		print_problems(call, &problems, t->arg);
+		target_print_problems(call, &problems, t->arg);
 	problems_free(&problems);
 	if (rc != 0)
 		return rc;

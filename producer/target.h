@@ -12,6 +12,7 @@
 #include "producer/console.h"
 
 struct migration_file;
+struct problems;
 
 struct target {
 	struct migration_file *file; /* NULL: a name */
@@ -29,6 +30,9 @@ MUST_CHECK int target_read(struct target *t, const struct cli_call *call, const 
 
 /* Register it, or find it registered. Options --mode, --batch-size and --limit of the call are honoured. */
 MUST_CHECK int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err);
+
+/* All mistakes of @file on stderr, each with its line, before the error that sums them up; nothing with --json. */
+void target_print_problems(const struct cli_call *call, struct problems *p, const char *file);
 
 void target_close(struct target *t);
 

@@ -206,12 +206,11 @@ static int finish(struct ward *w, uint64_t until_ms, struct steward_report *repo
 	return rc;
 }
 
-static int tend_one(struct steward *s, struct ward *w, bool alarmed, uint64_t until_ms, struct steward_report *report, struct err *err)
+static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct steward_report *report, struct err *err)
 {
 	uint64_t pushed = 0;
 	int rc = charge_take_audit(&w->charge, err);
 
-	(void)s;
 	if (rc == ST_BUSY)
 		return 0;
 	if (rc == 0)
@@ -277,7 +276,7 @@ int steward_tend(struct steward *s, uint64_t budget_ms, struct steward_report *r
 		w = find(s, (int)pg_i64(res, i, "id"));
 		if (w == NULL)
 			return err_set(err, ST_NOMEM, "out of memory");
-		rc = tend_one(s, w, alarmed, until, ret, &why);
+		rc = tend_one(w, alarmed, until, ret, &why);
 		if (rc != 0 && first == 0) {
 			first = rc;
 			if (err != NULL)

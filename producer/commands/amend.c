@@ -1,8 +1,6 @@
 /* drover amend: a mended file in the place of a paused migration's, on the same ledger, as a new revision. */
-#include <stdio.h>
-
 #include "cli/output.h"
-#include "producer/console.h"
+#include "producer/target.h"
 #include "registration/register.h"
 
 static const struct out_column columns[] = {
@@ -27,17 +25,6 @@ static int report(const struct cli_call *call, const struct registration *r, str
 	return out_end(&out, NULL, err);
 }
 
-/* All mistakes at once, each with its line, before the error that sums them up. */
-static void print_problems(const struct cli_call *call, struct problems *p, const char *file)
-{
-	CLEANUP(buf_free) struct buf text = BUF_INIT(256 * 1024);
-
-	if (p->n == 0 || cli_flag(call, "--json"))
-		return;
-	problems_print(p, file, &text);
-	fputs(text.data, stderr);
-}
-
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct console *con = ctx;
@@ -57,7 +44,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	if (rc == 0)
 		rc = report(call, &registration, err);
 	else
-		print_problems(call, &problems, call->args[1]);
+		target_print_problems(call, &problems, call->args[1]);
 	migration_file_free(file);
 	problems_free(&problems);
 	return rc;
