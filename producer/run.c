@@ -344,6 +344,8 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		rc = work(&j, err);
 	if (rc == 0)
 		rc = conclude(&j, err);
+	if (rc == ST_INTERRUPTED)
+		err_set(err, rc, "interrupted; run it again, and it goes on where it was");
 	buf_free(&j.keys);
 	target_close(&j.target);
 	return rc;

@@ -9,6 +9,7 @@
 
 #define BAR_MIN 10 /* columns between the brackets; a shorter bar says nothing */
 #define BAR_MAX 30
+#define SHARE_BACK 0.05
 #define RATE_AFTER_MS 500 /* before the first window is full, a rate is shown after this */
 #define LINE_MAX_BYTES 4096
 
@@ -58,7 +59,8 @@ void progress_update(struct progress *p, uint64_t now_ms, const struct progress_
 	p->done = counts->done;
 	p->total = counts->total;
 	p->failed = counts->failed;
-	if (share > p->share)
+	/* A total that trembles does not make the bar go back; rows that turned up in numbers do. */
+	if (share > p->share || share < p->share - SHARE_BACK)
 		p->share = share;
 	snprintf(p->note, sizeof(p->note), "%s", counts->note != NULL ? counts->note : "");
 	if (!p->started) {

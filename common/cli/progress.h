@@ -32,7 +32,7 @@ struct progress {
 	char label[64]; /* the migration, cut if long */
 	char note[128];
 	uint64_t done, total, failed;
-	double share; /* 0..1, negative: unknown; never falls */
+	double share; /* 0..1, negative: unknown; falls only far, not by a little */
 	uint64_t start_ms, now_ms;
 	uint64_t first_done; /* at the start: what an earlier run had done is no speed of this one */
 	bool started;
