@@ -1,10 +1,14 @@
 #include "pg/pg_sync.h"
 
+#include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include "core/clock.h"
@@ -386,17 +390,6 @@ static int collect(struct pg_sync *c, PGresult **ret, struct err *err)
 	return 0;
 }
 
-int pg_exec(struct pg_sync *c, const char *sql, int n, const char *const *params, PGresult **ret, struct err *err)
-{
-	int rc = start(c, err);
-
-	if (rc != 0)
-		return rc;
-	if (!PQsendQueryParams(c->conn, sql, n, NULL, params, NULL, NULL, 0))
-		return lost(c, err);
-	return collect(c, ret, err);
-}
-
 int pg_exec_script(struct pg_sync *c, const char *sql, struct err *err)
 {
 	int rc = start(c, err);
@@ -449,25 +442,97 @@ static int send_calls(struct pg_sync *c, const struct pg_call *calls, int n)
 	return PQpipelineSync(c->conn);
 }
 
-int pg_exec_calls(struct pg_sync *c, const struct pg_call *calls, int n, PGresult **ret, int *ret_failed, struct err *err)
+/* The calls as they are, in one pipeline. @got has room for one more than @n, all NULL. */
+static int pipeline(struct pg_sync *c, const struct pg_call *calls, int n, PGresult **got, int *ret_failed, struct err *err)
 {
-	PGresult **got = calloc((size_t)n + 1, sizeof(PGresult *));
 	PGresult *bad = NULL;
 	int bad_at = 0;
-	int rc = got != NULL ? start(c, err) : err_set(err, ST_NOMEM, "out of memory");
+	int rc = start(c, err);
 
 	if (rc == 0)
 		rc = send_calls(c, calls, n) ? collect_calls(c, n, got, &bad, &bad_at, err) : lost(c, err);
 	if (rc == 0 && c->conn != NULL && PQstatus(c->conn) == CONNECTION_OK && !PQexitPipelineMode(c->conn))
 		rc = lost(c, err);
 	if (rc == 0 && bad != NULL) {
-		if (ret_failed != NULL)
-			*ret_failed = bad_at;
+		*ret_failed = bad_at;
 		rc = failed(c, bad, err);
 		bad = NULL;
 	}
 	PQclear(bad);
-	for (int i = 0; got != NULL && i < n; i++) {
+	return rc;
+}
+
+static bool is_word(const char *sql, const char *word)
+{
+	size_t n = strlen(word);
+
+	return strncasecmp(sql, word, n) == 0 && !isalnum((unsigned char)sql[n]) && sql[n] != '_';
+}
+
+/* Does it begin or end a transaction itself? */
+static bool is_control(const char *sql)
+{
+	static const char *const words[] = { "begin", "start", "commit", "end", "rollback", "abort" };
+
+	while (isspace((unsigned char)*sql) || strncmp(sql, "--", 2) == 0)
+		sql += *sql == '-' ? strcspn(sql, "\n") : 1;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (is_word(sql, words[i]))
+			return true;
+	return false;
+}
+
+/*
+ * Outside a transaction of the caller's the calls get one of ours, with settings of our own: behind a pooler in transaction mode another
+ * client's may have stayed on the server's connection, default_transaction_read_only or a search_path among them.
+ */
+#define OWN_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+#define OWN_SETTINGS                                                                                                                  \
+	"SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('DateStyle', 'ISO', true), " \
+	"pg_catalog.set_config('IntervalStyle', 'postgres', true), pg_catalog.set_config('extra_float_digits', '1', true), "          \
+	"pg_catalog.set_config('lock_timeout', '0', true), pg_catalog.set_config('statement_timeout', $1, true), "                    \
+	"pg_catalog.set_config('idle_in_transaction_session_timeout', '60s', true)"
+
+static int own_transaction(struct pg_sync *c, const struct pg_call *calls, int n, PGresult **got, int *ret_failed, struct err *err)
+{
+	struct pg_call *all = calloc((size_t)n + 3, sizeof(*all));
+	char timeout[24];
+	const char *params[] = { timeout };
+	int at = 0, rc;
+
+	if (all == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	snprintf(timeout, sizeof(timeout), "%" PRIu64, c->deadline_ms);
+	all[0].sql = OWN_BEGIN;
+	all[1] = (struct pg_call){ .sql = OWN_SETTINGS, .n = 1, .params = params };
+	memcpy(all + 2, calls, (size_t)n * sizeof(*calls));
+	all[n + 2].sql = "COMMIT";
+	rc = pipeline(c, all, n + 3, got, &at, err);
+	free(all);
+	if (rc == ST_SQL)
+		pg_rollback(c);
+	at -= 2;
+	*ret_failed = at < 0 ? 0 : at >= n ? n - 1 : at;
+	PQclear(got[0]);
+	PQclear(got[1]);
+	memmove(got, got + 2, (size_t)n * sizeof(PGresult *));
+	PQclear(got[n + 2]);
+	got[n] = NULL;
+	return rc;
+}
+
+int pg_exec_calls(struct pg_sync *c, const struct pg_call *calls, int n, PGresult **ret, int *ret_failed, struct err *err)
+{
+	PGresult **got = calloc((size_t)n + 4, sizeof(PGresult *));
+	bool own = c->conn != NULL && PQtransactionStatus(c->conn) == PQTRANS_IDLE && !is_control(calls[0].sql);
+	int at = 0, rc;
+
+	if (got == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	rc = own ? own_transaction(c, calls, n, got, &at, err) : pipeline(c, calls, n, got, &at, err);
+	if (rc == ST_SQL && ret_failed != NULL)
+		*ret_failed = at;
+	for (int i = 0; i < n; i++) {
 		if (rc == 0 && ret != NULL)
 			ret[i] = got[i];
 		else
@@ -475,6 +540,13 @@ int pg_exec_calls(struct pg_sync *c, const struct pg_call *calls, int n, PGresul
 	}
 	free(got);
 	return rc;
+}
+
+int pg_exec(struct pg_sync *c, const char *sql, int n, const char *const *params, PGresult **ret, struct err *err)
+{
+	const struct pg_call call = { .sql = sql, .n = n, .params = params };
+
+	return pg_exec_calls(c, &call, 1, ret, NULL, err);
 }
 
 void pg_rollback(struct pg_sync *c)

@@ -63,6 +63,9 @@ const volatile sig_atomic_t *pg_sync_set_stop(struct pg_sync *c, const volatile 
 /**
  * Run one statement. @params: text, NULL is NULL; may be NULL if @n is 0.
  *
+ * Outside a transaction of the caller's it is one of its own, read committed and writing, with search_path pg_catalog, DateStyle ISO and
+ * time-outs of ours: whatever another client left on a pooled connection does not matter. Name things with their schemas.
+ *
  * 0: *@ret is the result, the caller's to PQclear(); @ret may be NULL if nobody wants it.
  * ST_SQL with err->sqlstate: the connection is fine (a transaction block has failed); pg_sync_failed() has all fields.
  * ST_DISCONNECTED, ST_TIMEOUT, ST_INTERRUPTED: the connection is lost, and whether a COMMIT among it took place is unknown.
@@ -79,8 +82,8 @@ struct pg_call {
 };
 
 /**
- * Several statements in one round trip (pipeline mode); what follows a failed one is not run. Those outside a BEGIN … COMMIT of
- * their own are one transaction together. @ret: array of @n results, all the caller's; on failure none is.
+ * Several statements in one round trip (pipeline mode); what follows a failed one is not run. Unless the first is BEGIN, or a transaction is
+ * open, they are one transaction together, as above. @ret: array of @n results, all the caller's; on failure none is.
  * @ret_failed (may be NULL): index of the statement that failed. After an ST_SQL within a transaction block, pg_rollback().
  */
 MUST_CHECK int pg_exec_calls(struct pg_sync *c, const struct pg_call *calls, int n, PGresult **ret, int *ret_failed, struct err *err);
