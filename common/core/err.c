@@ -51,6 +51,7 @@ static void store(char *msg, const char *fmt, va_list ap)
 		mark_cut(msg);
 }
 
+#undef err_set /* what the analyzer has in its place */
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	char msg[ERR_MSG_MAX]; /* an argument may be e->msg itself */
