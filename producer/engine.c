@@ -7,16 +7,16 @@
 
 #include "core/buf.h"
 #include "pg/pg_error.h"
+#include "pg/pg_status.h"
 #include "pg/pg_sync.h"
 #include "producer/engine_private.h"
 #include "sql.h"
 
-#define LOOK_MS 400           /* how soon a pause, a cancel, a setting or a flushed Redis is seen */
-#define DEPTH_MS 15           /* between looks at the backlog while it is too high */
-#define BYTES_MS 1000         /* between looks at its memory */
-#define IDLE_MS 50            /* between looks at what the fleet has left */
-#define BUSY_MS 500           /* after a lock or a cancelled statement */
-#define MAX_BYTES (24u << 20) /* of one migration's jobs in Redis */
+#define LOOK_MS 400   /* how soon a pause, a cancel, a setting or a flushed Redis is seen */
+#define DEPTH_MS 15   /* between looks at the backlog while it is too high */
+#define BYTES_MS 1000 /* between looks at its memory */
+#define IDLE_MS 50    /* between looks at what the fleet has left */
+#define BUSY_MS 500   /* after a lock or a cancelled statement */
 
 /* ------------------------------------------------------------ looking */
 
@@ -45,17 +45,17 @@ static int room(struct engine *e, uint64_t *ret, struct err *err)
 	struct queue_depth depth;
 	int rc;
 
-	if (bytes || e->water.ebbing || e->jobs * 4 >= mark * 3 || e->bytes >= MAX_BYTES / 2) {
-		rc = queue_depth(&e->charge.queue, bytes || e->bytes >= MAX_BYTES / 2, &depth, err);
+	if (bytes || e->water.ebbing || e->jobs * 4 >= mark * 3 || e->bytes >= QUEUE_BYTES_MAX / 2) {
+		rc = queue_depth(&e->charge.queue, bytes || e->bytes >= QUEUE_BYTES_MAX / 2, &depth, err);
 		if (rc != 0)
 			return rc;
 		e->jobs = queue_depth_jobs(&depth);
-		if (bytes || e->bytes >= MAX_BYTES / 2) {
+		if (bytes || e->bytes >= QUEUE_BYTES_MAX / 2) {
 			e->bytes = depth.bytes;
 			e->depth_ms = now;
 		}
 	}
-	*ret = water_room(&e->water, e->jobs, e->bytes, mark, MAX_BYTES);
+	*ret = water_room(&e->water, e->jobs, e->bytes, mark, QUEUE_BYTES_MAX);
 	return 0;
 }
 
@@ -244,6 +244,11 @@ static int judge(struct engine *e, struct err *why)
 		return engine_sleep(e, BUSY_MS, why);
 	case ST_REFUSED:
 		return pg_sync_lost(e->con->pg) ? engine_recover(e, why) : pause_wrong(e, why);
+	case ST_SQL:
+		/* Out of disk or memory, or corrupt: as a worker would, rather than try on and on. */
+		if (pg_classify(why->sqlstate, why->msg) == PG_CLASS_SERVER)
+			return pause_wrong(e, why);
+		return engine_recover(e, why);
 	default:
 		return engine_recover(e, why);
 	}

@@ -25,8 +25,9 @@ static const struct {
 	{ "57P0", NULL, PG_CLASS_OUTAGE },  /* shutdown, crash of another backend, starting up, database dropped, idle session */
 	{ "53300", NULL, PG_CLASS_OUTAGE }, /* too many connections */
 	{ "25006", NULL, PG_CLASS_OUTAGE }, /* read-only: a standby, after a failover */
-	{ "25P03", NULL, PG_CLASS_OUTAGE }, /* idle_in_transaction_session_timeout: we were too slow, or cut off */
-	{ "25P04", NULL, PG_CLASS_OUTAGE }, /* transaction_timeout */
+	{ "0A000", "during recovery", PG_CLASS_OUTAGE }, /* a standby refuses BEGIN READ WRITE */
+	{ "25P03", NULL, PG_CLASS_OUTAGE },              /* idle_in_transaction_session_timeout: we were too slow, or cut off */
+	{ "25P04", NULL, PG_CLASS_OUTAGE },              /* transaction_timeout */
 
 	{ "40001", NULL, PG_CLASS_CONFLICT }, /* serialization failure, conflict with recovery */
 	{ "40P01", NULL, PG_CLASS_CONFLICT }, /* deadlock */

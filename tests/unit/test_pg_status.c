@@ -30,6 +30,7 @@ static void every_code_has_its_class(void **state)
 		{ "55006", "", PG_CLASS_CONFLICT },
 		{ "55000", "", PG_CLASS_CONFLICT },
 		{ "57014", "", PG_CLASS_CANCELLED },
+		{ "0A000", "cannot set transaction read-write mode during recovery", PG_CLASS_OUTAGE },
 		{ "0A000", "cached plan must not change result type", PG_CLASS_STALE },
 		{ "0A000", "not supported", PG_CLASS_UNKNOWN },
 		{ "26000", "", PG_CLASS_STALE },
