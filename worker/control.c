@@ -164,6 +164,8 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 		log_info("migration.state", "migration=%s from=%s to=%s", m->name, state_name(m->state), state_name(state));
 		m->state = state;
 		m->state_ms = worker_now();
+		if (state == MIG_RUNNING)
+			tend_alarm(w); /* what was dropped meanwhile is pushed again at once */
 	}
 }
 

@@ -164,11 +164,29 @@ static void lane_done(struct ports *p, struct job_run *r)
 	loop_timer_start(l->timer, 0);
 }
 
+/*
+ * What a lane rests after a run: as set, or as long as it takes until the rows changed are within its part of the rate that the fleet may have.
+ */
+static uint64_t rest_ms(const struct lane *l, const struct job_run *r)
+{
+	const struct settings *s = &r->mig->settings;
+	const struct worker *w = l->worker;
+	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, took = worker_now() - l->started_ms, due;
+
+	if (!r->settled_work)
+		return 0;
+	if (s->max_rows_per_s == 0 || r->changed <= 0)
+		return s->processing_interval_ms;
+	due = (uint64_t)r->changed * 1000 * alive * worker_lanes_for(w, r->mig) / s->max_rows_per_s;
+	due = due > took ? due - took : 0;
+	return due > s->processing_interval_ms ? due : s->processing_interval_ms;
+}
+
 static void finish(struct lane *l)
 {
 	struct job_run *r = l->run;
 	struct mig *m = r->mig;
-	uint64_t interval = r->settled_work ? m->settings.processing_interval_ms : 0;
+	uint64_t interval = rest_ms(l, r);
 
 	for (size_t i = 0; i < r->n; i++)
 		mig_unhold(m, r->entries[i]);

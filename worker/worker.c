@@ -45,10 +45,28 @@ size_t worker_held(const struct worker *w)
 	return n;
 }
 
+/*
+ * How many lanes of this worker may work for a migration: its part of what the fleet may. Workers share alike; where that leaves a rest, the
+ * first ones by name have one more.
+ */
+unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
+{
+	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, n = w->nlanes;
+
+	if (worker_now() < m->one_lane_until_ms)
+		n = 1;
+	if (m->settings.max_lanes > 0) {
+		uint64_t part = m->settings.max_lanes / alive + (w->control.rank < m->settings.max_lanes % alive);
+
+		n = part < n ? part : n;
+	}
+	return (unsigned)n;
+}
+
 bool worker_may_run(const struct worker *w, const struct mig *m)
 {
-	return (m->state == MIG_RUNNING || m->state == MIG_OVER) && !m->stale && m->plan != NULL && m->settings.is_enabled && !w->paused &&
-	       !w->draining;
+	return (m->state == MIG_RUNNING || m->state == MIG_OVER) && !m->stale && m->plan != NULL && m->settings.is_enabled &&
+	       worker_lanes_for(w, m) > 0 && !w->paused && !w->draining;
 }
 
 void worker_stop_mig(struct worker *w, struct mig *m)
@@ -64,12 +82,11 @@ void worker_stop_mig(struct worker *w, struct mig *m)
 static struct job_run *take_run(struct worker *w)
 {
 	struct mig *m = w->next_mig != NULL ? w->next_mig : w->migs;
-	uint64_t now = worker_now();
 
 	for (struct mig *first = m; m != NULL;) {
 		struct mig *next = m->next != NULL ? m->next : w->migs;
 
-		if (worker_may_run(w, m) && mig_has_work(m) && !(m->busy > 0 && now < m->one_lane_until_ms)) {
+		if (worker_may_run(w, m) && mig_has_work(m) && m->busy < worker_lanes_for(w, m)) {
 			w->next_mig = next;
 			return mig_take(m);
 		}

@@ -205,6 +205,7 @@ struct mig *worker_find(struct worker *w, int32_t id);
 void worker_remove(struct worker *w, struct mig *m);
 size_t worker_held(const struct worker *w);
 bool worker_may_run(const struct worker *w, const struct mig *m);
+unsigned worker_lanes_for(const struct worker *w, const struct mig *m);
 void worker_stop_mig(struct worker *w, struct mig *m); /* it is not running any more */
 
 #endif

@@ -62,8 +62,10 @@ struct settings_breaker {
 struct settings {
 	bool is_enabled;
 	bool keep_row_image;
-	uint64_t batch_size;  /* rows */
-	uint64_t max_backlog; /* jobs in Redis */
+	uint64_t batch_size;     /* rows */
+	uint64_t max_backlog;    /* jobs in Redis */
+	uint64_t max_lanes;      /* of the fleet; 0: no limit */
+	uint64_t max_rows_per_s; /* of the fleet; 0: no limit */
 	uint64_t processing_interval_ms;
 	uint64_t query_timeout_ms;
 	uint64_t lock_timeout_ms;
