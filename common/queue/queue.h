@@ -13,6 +13,8 @@
 
 struct redis_sync;
 
+#define QUEUE_BYTES_MAX (24u << 20) /* of one migration's jobs in Redis: nothing is pushed beyond */
+
 struct queue {
 	struct redis_sync *redis; /* borrowed */
 	struct job_keys keys;

@@ -19,9 +19,6 @@
 #include "steward/charge.h"
 #include "steward/finish.h"
 
-#define MAX_JOBS 10000 /* of a sweep's in Redis; the settings say otherwise */
-#define MAX_BYTES (24u * 1024 * 1024)
-
 /* A migration that was tended before: what its audit and its sweep remember. */
 struct ward {
 	struct charge charge;
@@ -170,11 +167,11 @@ static struct ward *find(struct steward *s, int id)
 static int room(struct ward *w, uint64_t *ret, struct err *err)
 {
 	struct queue_depth depth;
-	uint64_t max = w->charge.at.settings.max_backlog > 0 ? w->charge.at.settings.max_backlog : MAX_JOBS;
+	uint64_t max = w->charge.at.settings.max_backlog;
 	int rc = queue_depth(&w->charge.queue, true, &depth, err);
 
 	if (rc == 0)
-		*ret = queue_depth_jobs(&depth) >= max || depth.bytes >= MAX_BYTES ? 0 : max - queue_depth_jobs(&depth);
+		*ret = queue_depth_jobs(&depth) >= max || depth.bytes >= QUEUE_BYTES_MAX ? 0 : max - queue_depth_jobs(&depth);
 	return rc;
 }
 
