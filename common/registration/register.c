@@ -4,11 +4,13 @@
 #include "registration/register.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/buf.h"
+#include "ledger/settings.h"
 #include "migration/plan.h"
 #include "pg/pg_array.h"
 #include "registration/check.h"
@@ -57,29 +59,53 @@ static void draft_free(struct draft *d)
 
 /* ------------------------------------------------------------ what is kept */
 
-/* The directives that are settings, under the names that `drover config` knows. */
+/* The directives that are settings, and the names that `drover config` knows them by. */
+static const struct option {
+	const char *directive;
+	const char *setting;
+	size_t offset; /* of the struct migration_value in struct migration_file */
+} options[] = {
+	{ "batch-size", "batch_size", offsetof(struct migration_file, batch_size) },
+	{ "tries", "tries", offsetof(struct migration_file, tries) },
+	{ "backoff", "backoff", offsetof(struct migration_file, backoff) },
+	{ "timeout", "query_timeout_ms", offsetof(struct migration_file, timeout) },
+	{ "lock-timeout", "lock_timeout_ms", offsetof(struct migration_file, lock_timeout) },
+};
+
+static const struct migration_value *value_of(const struct migration_file *f, const struct option *o)
+{
+	return (const struct migration_value *)(const void *)((const char *)f + o->offset);
+}
+
+/* Their bounds are the settings': a value that these refuse would leave a program without any of the migration's. */
+static void check_options(const struct migration_file *f, struct problems *problems)
+{
+	struct settings s;
+
+	settings_defaults(&s);
+	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct migration_value *v = value_of(f, &options[i]);
+		struct err why = ERR_INIT;
+
+		if (v->text != NULL && settings_set(&s, options[i].setting, v->text, &why) != 0)
+			(void)problems_add(problems, v->line, "'%s': %s", options[i].directive, why.msg);
+	}
+}
+
 static char *options_of(const struct draft *d)
 {
-	const struct migration_file *f = d->f;
-	const struct {
-		const char *name;
-		const char *value;
-	} options[] = {
-		{ "tries", f->tries.text },
-		{ "backoff", f->backoff.text },
-		{ "query_timeout_ms", f->timeout.text },
-		{ "lock_timeout_ms", f->lock_timeout.text },
-	};
 	json_t *json = json_object();
 	char decimal[24], *text;
 
 	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		if (options[i].value != NULL)
-			(void)json_object_set_new(json, options[i].name, json_string(options[i].value));
+		const struct migration_value *v = value_of(d->f, &options[i]);
+
+		if (v->text != NULL)
+			(void)json_object_set_new(json, options[i].setting, json_string(v->text));
 	}
 	/* A default is not kept: what is configured for all migrations counts then. */
 	(void)snprintf(decimal, sizeof(decimal), "%d", d->batch_size);
-	if (d->o->batch_size > 0 || f->batch_size.text != NULL)
+	if (d->o->batch_size > 0)
 		(void)json_object_set_new(json, "batch_size", json_string(decimal));
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
@@ -122,9 +148,12 @@ static int estimate(struct pg_sync *c, struct draft *d, struct err *err)
 /* Look at everything and make the plan, within the open transaction. */
 static int prepare_draft(struct pg_sync *c, struct draft *d, int id, struct problems *problems, struct err *err)
 {
-	size_t before = problems->total;
-	int rc = introspect(c, d->f, &d->in, problems, err);
+	size_t first = problems->total, before;
+	int rc;
 
+	check_options(d->f, problems);
+	before = problems->total;
+	rc = introspect(c, d->f, &d->in, problems, err);
 	if (rc != 0)
 		return rc;
 	if (problems->total == before)
@@ -133,7 +162,7 @@ static int prepare_draft(struct pg_sync *c, struct draft *d, int id, struct prob
 		rc = plan_make(d->f, &d->in.table, d->mode, id, &d->plan, problems, err);
 	if (rc == 0 && problems->total == before)
 		rc = check_plan(c, d->f, d->plan, problems, err);
-	if (rc == 0 && problems->total > before)
+	if (rc == 0 && problems->total > first)
 		rc = err_set(err, ST_INPUT, "the file has mistakes");
 	if (rc == 0)
 		rc = estimate(c, d, err);
