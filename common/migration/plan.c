@@ -242,10 +242,16 @@ static int judge(struct plan *p, char **ret_derived)
 	return rc;
 }
 
+/* One array cannot name rows by several columns. */
 static void check_keys_placeholder(struct plan *p)
 {
 	const struct migration_statements *list = &p->fill.f->sections[SECTION_BACKFILL];
 
+	if (p->fill.f->handler.text != NULL && p->fill.t->nr_keys > 1)
+		(void)problems_add(
+			p->problems, p->fill.f->handler.line,
+			"'handler': a procedure gets one array of keys and the key has several columns; expected a 'backfill' section "
+			"with :batch, a relation of them, or '-- drover: key COLUMN', one that is unique by itself");
 	for (size_t i = 0; i < list->n && p->fill.t->nr_keys > 1; i++) {
 		struct scan_tokens tokens;
 		struct placeholders found;
