@@ -17,6 +17,7 @@
 #include "steward/verify.h"
 
 #define KINDS_MAX 10 /* kinds of errors in the summary */
+#define LANES_MAX 64 /* what drover-worker takes */
 #define KEYS_MAX 5   /* keys of rows that are left */
 
 static const char *const modes[] = { "batch", "row", NULL };
@@ -24,7 +25,7 @@ static const char *const modes[] = { "batch", "row", NULL };
 static const struct cli_option options[] = {
 	{ "--workers", .arg = "N", .env = "DROVER_WORKERS", .type = CLI_U64, .def = "2", .min = 1, .max = FLEET_WORKERS_MAX,
 	  .help = "worker processes" },
-	{ "--concurrency", .arg = "N", .env = "DROVER_CONCURRENCY", .type = CLI_U64, .def = "2", .min = 1, .max = 256,
+	{ "--concurrency", .arg = "N", .env = "DROVER_CONCURRENCY", .type = CLI_U64, .def = "2", .min = 1, .max = LANES_MAX,
 	  .help = "lanes of each worker: connections to PostgreSQL, with a job on each" },
 	{ "--mode", .arg = "MODE", .env = "DROVER_MODE", .type = CLI_CHOICE, .choices = modes,
 	  .help = "a job per batch of rows, or one per row; otherwise as the file says" },
