@@ -241,8 +241,13 @@ def test_a_conflict_beyond_its_budget_is_a_dead_letter(pg, drover):
     path = migration(drover, "-- drover: set b = a\n-- drover: lock-timeout 20ms")
     with pg.conn(autocommit=False) as app:
         app.execute("UPDATE t SET a = -1 WHERE id = 42")
-        finish(drover, path, rc=DEAD)
-    assert dead(pg, "m") == [["42"]]
+        producer = drover.popen("produce", path, "--wait")
+        worker = drover.worker()
+        wait_for(lambda: dead(pg, "m") == [["42"]], "the locked row is a dead letter")
+        app.commit()
+    producer.wait(rc=DEAD)
+    worker.terminate()
+    worker.wait()
     assert pg.value("SELECT sqlstate FROM drover.failed_jobs") == "55P03"
 
 
@@ -325,7 +330,9 @@ def test_a_unique_violation_of_what_the_application_has_just_written_is_no_dead_
     table(pg, 100, f"""CREATE EXTENSION dblink;
         CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
           IF i = 42 THEN
-            PERFORM dblink_exec('{dsn}', 'UPDATE t SET b = -1 WHERE id = 42');
+            PERFORM dblink_connect('app', '{dsn}');
+            PERFORM dblink_send_query('app', 'UPDATE t SET b = -1 WHERE id = 42');  -- waits for our lock, and gets it once we have failed
+            PERFORM pg_sleep(0.2);
             RAISE unique_violation;
           END IF; RETURN i; END $$""")
     finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 1\n-- drover: set b = f(a)\n-- drover: pending b IS NULL\n"))
