@@ -11,11 +11,10 @@
 #include "core/log.h"
 #include "worker/worker_private.h"
 
-#define BLOCK_MS 1000
-#define BLOCK_TEXT "1000"
-#define ANSWER_MS 8000 /* longest for an answer to a blocking read: the connection is dead then */
-#define REST_MS 20     /* after a read that did not block and brought nothing */
-#define PAUSE_MS 250   /* after NOGROUP */
+#define BLOCK_TEXT "1000" /* ms */
+#define ANSWER_MS 8000    /* longest for an answer to a blocking read: the connection is dead then */
+#define REST_MS 20        /* after a read that did not block and brought nothing */
+#define PAUSE_MS 250      /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
 #define ROWS_AHEAD_MAX 4000
 

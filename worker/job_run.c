@@ -235,7 +235,6 @@ static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 		return hold_then(r, JOB_SPLITTING);
 	default:
 		forget_failure(r);
-		r->lost_worker = true;
 		r->error = strdup(error);
 		return JOB_BURYING;
 	}

@@ -76,7 +76,6 @@ struct job_run {
 	bool alone;            /* nothing else runs on this worker meanwhile */
 	bool want_mark;        /* taken over: mark it before it runs */
 	bool blind;            /* the predicate itself raises: split and bury without it */
-	bool lost_worker;      /* buried because workers died under it */
 	bool draining;         /* the worker ends: do not wait */
 	bool stopping;         /* interrupt() was asked for */
 	unsigned side_tries;

@@ -132,7 +132,6 @@ void drain_check(struct worker *w); /* is everything done? */
 /* What is said of a server: once when it goes, once a minute while it is away, once when it is back. */
 struct server_report {
 	const char *name;
-	unsigned down; /* connections that are not up now */
 	bool said;
 	uint64_t since_ms, said_ms;
 };

@@ -17,10 +17,9 @@ struct parser {
 	struct scan_tokens tokens;   /* of text; none if it could not be scanned */
 	struct placeholders holders; /* in text */
 	bool scanned;
-	bool seen_key_error, seen_set_error; /* given, but wrong: do not also report it as missing */
-	bool seen_table_error, seen_pending_error;
-	size_t section_end[SECTION_NR];   /* bytes: from the end of its mark to the next one */
-	size_t section_start[SECTION_NR]; /* 0: the file has none */
+	bool seen_set_error, seen_table_error; /* given, but wrong: do not also report it as missing */
+	size_t section_end[SECTION_NR];        /* bytes: from the end of its mark to the next one */
+	size_t section_start[SECTION_NR];      /* 0: the file has none */
 };
 
 /* Both return 0 or ST_NOMEM; mistakes go to p->problems. */

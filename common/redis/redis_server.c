@@ -2,7 +2,6 @@
  * redis_server.c - what INFO says, and whether Drover can live with it (redis_sync.h).
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/text.h"
@@ -34,19 +33,15 @@ static unsigned version_number(const char *text)
 
 void redis_server_parse(struct redis_server *ret, const char *info)
 {
-	char number[32], other[24];
+	char other[24];
 
 	memset(ret, 0, sizeof(*ret));
-	/* Valkey says 7.2.4 as redis_version for ever, and its own beside it. */
+	/* Valkey says 7.2.4 for ever, whatever its own version is: the least that it can do. */
 	field(info, "redis_version", ret->version_text, sizeof(ret->version_text));
 	ret->version = version_number(ret->version_text);
-	field(info, "valkey_version", other, sizeof(other));
-	ret->valkey = other[0] != '\0';
 	field(info, "run_id", ret->run_id, sizeof(ret->run_id));
 	field(info, "master_replid", ret->replid, sizeof(ret->replid));
 	field(info, "maxmemory_policy", ret->policy, sizeof(ret->policy));
-	field(info, "maxmemory", number, sizeof(number));
-	ret->maxmemory_bytes = strtoull(number, NULL, 10);
 	field(info, "redis_mode", other, sizeof(other));
 	ret->cluster = strcmp(other, "cluster") == 0;
 	field(info, "role", other, sizeof(other));

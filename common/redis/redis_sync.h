@@ -31,11 +31,9 @@ struct redis_server {
 	char run_id[48]; /* changes when the server starts anew */
 	char replid[48]; /* master_replid: changes when a failover made another history */
 	char policy[24]; /* maxmemory-policy */
-	uint64_t maxmemory_bytes;
-	bool valkey;
-	bool cluster; /* redis_mode */
-	bool replica; /* it refuses writes */
-	bool loading; /* its data set, from disk */
+	bool cluster;    /* redis_mode */
+	bool replica;    /* it refuses writes */
+	bool loading;    /* its data set, from disk */
 };
 
 /* ------------------------------------------------------------ connecting */

@@ -75,7 +75,6 @@ int seen_add(struct seen *s, const struct job *job)
 		s->cap = cap;
 	}
 	s->v[s->n++] = hash(s, job);
-	s->sorted = false;
 	return 0;
 }
 
@@ -90,7 +89,6 @@ void seen_seal(struct seen *s)
 {
 	if (s->n > 0)
 		qsort(s->v, s->n, sizeof(*s->v), compare);
-	s->sorted = true;
 }
 
 bool seen_has(const struct seen *s, const struct job *job)

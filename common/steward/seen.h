@@ -21,7 +21,6 @@ struct seen {
 	uint64_t *v;
 	size_t n, cap, max;
 	uint64_t seed;
-	bool sorted;
 };
 
 void seen_init(struct seen *s, uint64_t seed, size_t max);

@@ -109,7 +109,6 @@ static void info_is_read(void **state)
 	assert_int_equal(s.version, 70015);
 	assert_string_equal(s.run_id, "abc");
 	assert_string_equal(s.replid, "def");
-	assert_int_equal(s.maxmemory_bytes, 1048576);
 	assert_true(s.loading);
 	assert_true(s.replica);
 	assert_false(s.cluster);
