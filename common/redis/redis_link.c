@@ -281,7 +281,9 @@ static void refused(struct redis_link *l, int status, const redisReply *reply, c
 	if (status == ST_REDIS)
 		err_set(&why, ST_REDIS, "%s: %s", what, reply->str);
 	else
-		err_set(&why, ST_DISCONNECTED, "connection lost while connecting");
+		err_set(&why, ST_DISCONNECTED, "%s",
+			l->ac != NULL && l->ac->errstr != NULL && l->ac->errstr[0] != '\0' ? l->ac->errstr :
+											     "connection lost while connecting");
 	give_up(l, ST_DISCONNECTED, &why);
 }
 
@@ -359,7 +361,7 @@ static void connect_to(struct redis_link *l, const char *address)
 	}
 	l->ac->data = l;
 	if (!attach(l) || !start_tls(l)) {
-		err_set(&why, ST_DISCONNECTED, "cannot use the connection");
+		err_set(&why, ST_DISCONNECTED, "%s", l->ac->c.errstr[0] != '\0' ? l->ac->c.errstr : "cannot watch the connection");
 		give_up(l, ST_DISCONNECTED, &why);
 		return;
 	}
