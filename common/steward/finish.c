@@ -87,11 +87,12 @@ static int prune(struct charge *c, struct err *err)
 
 	snprintf(id, sizeof(id), "%d", c->id);
 	snprintf(windows, sizeof(windows), "%d", PRUNE_WINDOWS);
-	for (;;) {
+	/* Windows that closed just now are only noted by the first run. */
+	for (bool again = false;; again = true) {
 		CLEANUP(pg_result_freep) PGresult *res = NULL;
 		int rc = pg_exec(c->pg, SQL_RECEIPTS_PRUNE, 2, params, &res, err);
 
-		if (rc != 0 || strtol(PQcmdTuples(res), NULL, 10) == 0)
+		if (rc != 0 || (again && strtol(PQcmdTuples(res), NULL, 10) == 0))
 			return rc;
 		rc = c->producer ? charge_renew(c, err) : 0;
 		if (rc != 0)

@@ -89,7 +89,7 @@ CREATE TABLE drover.batches (
   conflict_since timestamptz,                  -- first of the conflicts in a row
   worker         text,
   last_error     text,
-  closed_xid     xid8,                         -- receipts may go once no transaction older than this is left
+  closed_xid     xid8,                         -- noted once it was seen closed: receipts may go when no older transaction is left
   PRIMARY KEY (migration_id, number)
 ) WITH (fillfactor = 70);                      -- updates stay HOT: no index on anything that changes
 

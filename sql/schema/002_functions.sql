@@ -79,6 +79,8 @@ BEGIN
   IF p_windows <> '{}' AND NOT EXISTS (SELECT FROM drover.migrations WHERE id = p_migration AND mode = 'row') THEN
     RAISE EXCEPTION 'the migration has no row jobs' USING ERRCODE = 'DR004';
   END IF;
+  -- From here on this counts as a transaction that may see a window open: its receipts are kept until it has ended.
+  PERFORM pg_current_xact_id();
   PERFORM set_config('drover.windows', p_windows, true), set_config('drover.batch', '', true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   FOR c IN 1..cardinality(p_claims) LOOP
