@@ -7,7 +7,8 @@ UPDATE drover.migrations AS m
                           ELSE (SELECT b.last_key FROM drover.batches AS b WHERE b.migration_id = $1::integer AND b.number = $5::bigint) END,
        rows_scanned = m.rows_scanned + $6::bigint, rows_found = m.rows_found + $7::bigint,
        scan_done_at = CASE WHEN $8::boolean THEN pg_catalog.now() END,
-       sweep_xid = CASE WHEN $8::boolean THEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) ELSE m.sweep_xid END,
+       sweep_xid = CASE WHEN $8::boolean THEN greatest(pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), pg_catalog.pg_current_xact_id())
+                        ELSE m.sweep_xid END,
        push_seq = m.push_seq + 1, producer_until = pg_catalog.now() + $9::bigint * interval '1 ms',
        auditor_until = pg_catalog.now() + $9::bigint * interval '1 ms'
  WHERE m.id = $1::integer AND m.producer_epoch = $2::bigint AND m.revision = $3::integer AND m.state = 'running' AND m.scan_done_at IS NULL

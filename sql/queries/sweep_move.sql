@@ -6,7 +6,8 @@ UPDATE drover.migrations AS m
                            ELSE (SELECT b.last_key FROM drover.batches AS b WHERE b.migration_id = $1::integer AND b.number = $5::bigint) END,
        rows_found = m.rows_found + $6::bigint, sweep_found = m.sweep_found + $6::bigint, push_seq = m.push_seq + 1,
        sweep_done_at = CASE WHEN $7::boolean THEN pg_catalog.now() END,
-       sweep_xid = CASE WHEN $7::boolean THEN pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) ELSE m.sweep_xid END,
+       sweep_xid = CASE WHEN $7::boolean THEN greatest(pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()), pg_catalog.pg_current_xact_id())
+                        ELSE m.sweep_xid END,
        sweep_last = CASE WHEN $7::boolean THEN m.sweep_found + $6::bigint ELSE m.sweep_last END,
        sweep_stuck = CASE WHEN NOT $7::boolean THEN m.sweep_stuck
                           WHEN m.sweep_found + $6::bigint > 0 AND m.sweep_found + $6::bigint >= m.sweep_last THEN m.sweep_stuck + 1
