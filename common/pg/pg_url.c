@@ -70,6 +70,21 @@ static void mask(struct pg_url *u)
 	buf_free(&b);
 }
 
+/*
+ * A password that is not %-encoded ends where it has a '/' or '@', and the rest of it is taken for a port or a host: such a URL is
+ * refused before any of these is shown or looked up.
+ */
+static int check_parts(const struct pg_url *u, struct err *err)
+{
+	const char *host = value_of(u, "host", NULL), *port = value_of(u, "port", NULL);
+
+	if (port != NULL && port[strspn(port, "0123456789, ")] != '\0')
+		return err_set(err, ST_INPUT, "the database URL's port is not a number (a password must be %%-encoded)");
+	if (host != NULL && host[0] != '/' && host[0] != '@' && strchr(host, '@') != NULL)
+		return err_set(err, ST_INPUT, "the database URL's host has an '@' (a password must be %%-encoded)");
+	return 0;
+}
+
 /* libpq quotes the part of the text that it did not understand, and that may be the password: only our own words are let through. */
 static void without_secrets(struct buf *out, const char *msg)
 {
@@ -203,6 +218,8 @@ int pg_url_parse(struct pg_url *u, const char *url, const char *application_name
 	}
 	rc = collect(u, options, err);
 	PQconninfoFree(options);
+	if (rc == 0)
+		rc = check_parts(u, err);
 	if (rc == 0 && (add(u, "application_name", application_name) != 0 || add(u, "client_encoding", "UTF8") != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	if (rc != 0) {

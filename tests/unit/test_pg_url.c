@@ -118,6 +118,9 @@ static void secrets_are_never_shown(void **state)
 		"postgresql://app:hunter2@h:p%zz/d",
 		"postgresql://app:hun%zzhunter2@h/d",
 		"password='hunter2",
+		"postgresql://app:hunter2/x@h/d",
+		"postgresql://app:x/hunter2@h/d",
+		"postgresql://app:x@hunter2@h/d",
 	};
 
 	(void)state;
