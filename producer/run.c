@@ -19,6 +19,7 @@
 #define KINDS_MAX 10 /* kinds of errors in the summary */
 #define LANES_MAX 64 /* what drover-worker takes */
 #define KEYS_MAX 5   /* keys of rows that are left */
+#define KEYS_BYTES_MAX 8000
 
 static const char *const modes[] = { "batch", "row", NULL };
 
@@ -88,7 +89,10 @@ static int on_key(void *arg, const char *key_json, struct err *err)
 	struct job *j = arg;
 
 	(void)err;
-	buf_printf(&j->keys, "%s%.500s", j->nkeys++ > 0 ? "," : "", key_json);
+	/* Whole or not at all: it has to stay JSON, and a key can be of 8 kB. */
+	if (j->keys.len + strlen(key_json) + 1 > KEYS_BYTES_MAX)
+		return 0;
+	buf_printf(&j->keys, "%s%s", j->nkeys++ > 0 ? "," : "", key_json);
 	return 0;
 }
 
@@ -215,7 +219,7 @@ static void kinds_json(const PGresult *groups, struct buf *out)
 
 static int print_json(struct job *j, struct out *out, const PGresult *groups, const char *words, struct err *err)
 {
-	CLEANUP(buf_free) struct buf json = BUF_INIT(1 << 20), keys = BUF_INIT(16384);
+	CLEANUP(buf_free) struct buf json = BUF_INIT(1 << 20), keys = BUF_INIT(KEYS_BYTES_MAX + 16);
 	const struct engine_result *r = &j->result;
 
 	kinds_json(groups, &json);
@@ -333,7 +337,7 @@ static int work(struct job *j, struct err *err)
 
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
-	struct job j = { .con = ctx, .call = call, .keys = BUF_INIT(8192) };
+	struct job j = { .con = ctx, .call = call, .keys = BUF_INIT(KEYS_BYTES_MAX) };
 	int rc = check_urls(call, err);
 
 	j.fleet.watchdog_pipe = -1;
