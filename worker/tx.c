@@ -534,7 +534,8 @@ void tx_read(struct tx *t, const struct job_run *r, const struct pg_op *op, stru
 		return;
 	ret->phase = f->step < t->n ? (enum policy_phase)t->phase[f->step] : POLICY_COMMIT;
 	ret->class = op->status == ST_SQL ? pg_classify(f->sqlstate, f->message) : PG_CLASS_OUTAGE;
-	ret->silent = op->status == ST_DISCONNECTED && f->sqlstate[0] == '\0';
+	/* A pooler says 08P01 for a server that was lost without a word. */
+	ret->silent = op->status == ST_DISCONNECTED && (f->sqlstate[0] == '\0' || strcmp(f->sqlstate, "08P01") == 0);
 	ret->ours = op->timed_out || op->elapsed_ms >= t->query_timeout_ms;
 	ret->interrupted = op->cancelled;
 	ret->finished = ret->class == PG_CLASS_STOPPED ? is_over(f->detail) : op->cancelled && r->mig->state == MIG_CANCELLED;
