@@ -15,6 +15,8 @@
 #define PAGE_MAX (64u << 20)  /* one row can be larger than that, but not than this */
 #define GAP 2                 /* blanks between columns */
 #define NARROWEST 8           /* columns that clipping leaves */
+#define BELOW_UNDER 30        /* prose that would get fewer columns goes below its row */
+#define BELOW_INDENT 4
 
 void out_init(struct out *o, FILE *file, enum out_format format, bool color, unsigned width)
 {
@@ -86,13 +88,29 @@ static bool is_shown(const struct out_column *c)
 	return c->where != OUT_ONLY_JSON;
 }
 
+/* The column that has to go below the rows, or ncolumns. */
+static unsigned column_below(const struct out *o, const unsigned *widths)
+{
+	unsigned others = 0, below = o->ncolumns;
+
+	for (unsigned i = 0; i < o->ncolumns; i++) {
+		if (is_shown(&o->columns[i]) && o->columns[i].below)
+			below = i;
+		else if (is_shown(&o->columns[i]))
+			others += widths[i] + GAP;
+	}
+	if (below == o->ncolumns || o->width == 0 || others + widths[below] <= o->width || others + BELOW_UNDER <= o->width)
+		return o->ncolumns;
+	return below;
+}
+
 /* Narrow the widest column that may be, one step after the other, until the line fits or nothing can give. */
-static void fit(const struct out *o, unsigned *widths, unsigned last)
+static void fit(const struct out *o, unsigned *widths, unsigned last, unsigned below)
 {
 	unsigned total = 0;
 
 	for (unsigned i = 0; i < o->ncolumns; i++)
-		if (is_shown(&o->columns[i]))
+		if (is_shown(&o->columns[i]) && i != below)
 			total += widths[i] + (i != last ? GAP : 0);
 	for (int pass = 0; pass < 2 && o->width > 0; pass++) {
 		while (total > o->width) {
@@ -100,7 +118,9 @@ static void fit(const struct out *o, unsigned *widths, unsigned last)
 
 			for (unsigned i = 0; i < o->ncolumns; i++) {
 				const struct out_column *c = &o->columns[i];
-				bool may = pass == 0 ? c->clip : c->type == OUT_STR || c->type == OUT_RAW_JSON;
+				bool may = i == below ? false :
+					   pass == 0  ? c->clip || c->below :
+							c->type == OUT_STR || c->type == OUT_RAW_JSON;
 
 				if (may && is_shown(c) && widths[i] > NARROWEST && (widest == o->ncolumns || widths[i] >= widths[widest]))
 					widest = i;
@@ -136,21 +156,32 @@ static void write_buf(struct out *o, const struct buf *b)
 		o->rc = o->rc != 0 ? o->rc : ST_IO;
 }
 
-static unsigned last_shown(const struct out *o)
+static unsigned last_shown(const struct out *o, unsigned below)
 {
 	unsigned last = 0;
 
 	for (unsigned i = 0; i < o->ncolumns; i++)
-		if (is_shown(&o->columns[i]))
+		if (is_shown(&o->columns[i]) && i != below)
 			last = i;
 	return last;
+}
+
+static void add_below(struct buf *out, const struct out *o, const struct out_cell *c)
+{
+	const char *text = o->page.data + c->offset;
+
+	if (strcmp(text, "-") == 0)
+		return;
+	buf_puts(out, out_style_on(c->style, o->color));
+	text_add_wrapped(out, text, BELOW_INDENT, o->width);
+	buf_printf(out, "%s\n", out_style_off(c->style, o->color));
 }
 
 static void write_page(struct out *o)
 {
 	CLEANUP(buf_free) struct buf line = BUF_INIT(PAGE_MAX);
 	unsigned widths[OUT_COLUMNS_MAX];
-	unsigned last = last_shown(o);
+	unsigned last, below;
 
 	for (unsigned i = 0; i < o->ncolumns; i++) {
 		unsigned title = (unsigned)text_display_width(title_of(&o->columns[i]));
@@ -162,18 +193,22 @@ static void write_page(struct out *o)
 				o->widths[i] = o->cells[r * o->ncolumns + i].width;
 	}
 	memcpy(widths, o->widths, sizeof(widths));
-	fit(o, widths, last);
+	below = column_below(o, widths);
+	last = last_shown(o, below);
+	fit(o, widths, last, below);
 	for (unsigned i = 0; i < o->ncolumns && !o->header_done; i++)
-		if (is_shown(&o->columns[i]))
+		if (is_shown(&o->columns[i]) && i != below)
 			add_cell(&line, o, title_of(&o->columns[i]), OUT_BOLD, widths[i], is_right(&o->columns[i]), i == last);
 	o->header_done = true;
 	for (unsigned r = 0; r < o->page_rows; r++) {
 		for (unsigned i = 0; i < o->ncolumns; i++) {
 			const struct out_cell *c = &o->cells[r * o->ncolumns + i];
 
-			if (is_shown(&o->columns[i]))
+			if (is_shown(&o->columns[i]) && i != below)
 				add_cell(&line, o, o->page.data + c->offset, c->style, widths[i], is_right(&o->columns[i]), i == last);
 		}
+		if (below < o->ncolumns)
+			add_below(&line, o, &o->cells[r * o->ncolumns + below]);
 		write_buf(o, &line);
 		buf_reset(&line);
 	}
@@ -181,7 +216,24 @@ static void write_page(struct out *o)
 	buf_reset(&o->page);
 }
 
-/* "title  value"; further lines of a value stand under its first. */
+/* A value behind @indent columns; its further lines stand under its first. */
+static void add_value(struct buf *out, const struct out *o, const struct out_column *column, const char *text, unsigned indent)
+{
+	CLEANUP(buf_free) struct buf wrapped = BUF_INIT(PAGE_MAX);
+
+	if (column->below && o->width >= indent + BELOW_UNDER) {
+		text_add_wrapped(&wrapped, text, indent, o->width);
+		buf_puts(out, wrapped.len > indent ? wrapped.data + indent : "");
+		return;
+	}
+	for (; *text != '\0'; text++) {
+		buf_putc(out, *text);
+		if (*text == '\n')
+			buf_printf(out, "%*s", (int)indent, "");
+	}
+}
+
+/* "title  value" */
 static void write_kv(struct out *o)
 {
 	CLEANUP(buf_free) struct buf line = BUF_INIT(PAGE_MAX);
@@ -198,11 +250,7 @@ static void write_kv(struct out *o)
 			continue;
 		add_cell(&line, o, title_of(&o->columns[i]), OUT_BOLD, width, false, false);
 		buf_puts(&line, out_style_on(c->style, o->color));
-		for (; *text != '\0'; text++) {
-			buf_putc(&line, *text);
-			if (*text == '\n')
-				buf_printf(&line, "%*s", (int)(width + GAP), "");
-		}
+		add_value(&line, o, &o->columns[i], text, width + GAP);
 		buf_printf(&line, "%s\n", out_style_off(c->style, o->color));
 	}
 	write_buf(o, &line);
@@ -315,12 +363,16 @@ int out_end(struct out *o, const char *empty, struct err *err)
 
 void out_note(struct out *o, const char *fmt, ...)
 {
+	CLEANUP(buf_free) struct buf text = BUF_INIT(PAGE_MAX);
+	CLEANUP(buf_free) struct buf wrapped = BUF_INIT(PAGE_MAX);
 	va_list ap;
 
 	if (o->format != OUT_HUMAN)
 		return;
 	va_start(ap, fmt);
-	vfprintf(o->file, fmt, ap);
+	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
-	fputc('\n', o->file);
+	if (o->width > 0)
+		text_add_wrapped(&wrapped, text.data, 0, o->width);
+	fprintf(o->file, "%s\n", o->width > 0 ? wrapped.data : text.data);
 }

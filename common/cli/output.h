@@ -53,6 +53,7 @@ struct out_column {
 	const char *title; /* for people; NULL: the key */
 	enum out_type type;
 	bool clip;            /* the first to be narrowed when the terminal is too small; without any, the widest text */
+	bool below;           /* prose: under its row where it would get too little room beside it, and wrapped at blanks */
 	enum out_where where; /* cells are set all the same */
 	enum out_style (*style)(const char *text); /* colour by value, NULL: plain */
 };

@@ -119,23 +119,6 @@ struct progress_eta progress_eta(const struct progress *p)
 
 /* ------------------------------------------------------------ the line */
 
-/* A guess needs no seconds next to hours. */
-static struct text_short coarse(uint64_t ms)
-{
-	struct text_short t;
-	uint64_t s = (ms + 500) / 1000;
-
-	if (s < 100)
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "s", s);
-	else if (s < 100 * 60)
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "m", (s + 30) / 60);
-	else if (s < 48 * 3600)
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "h", (s + 1800) / 3600);
-	else
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 "d", (s + 43200) / 86400);
-	return t;
-}
-
 struct line {
 	struct buf *out;
 	bool color;
@@ -161,8 +144,8 @@ static void eta_text(const struct progress *p, struct buf *out)
 
 	if (!eta.known || p->share >= 1)
 		return;
-	low = coarse(eta.low_ms);
-	high = coarse(eta.high_ms);
+	low = text_human_guess(eta.low_ms);
+	high = text_human_guess(eta.high_ms);
 	if (eta.open)
 		buf_printf(out, "more than %s left", low.s);
 	else if (strcmp(low.s, high.s) == 0)

@@ -66,6 +66,7 @@ struct text_short {
 
 struct text_short text_human_rows(uint64_t n);             /* 12345 -> "12,345" */
 struct text_short text_human_duration(uint64_t ms);        /* "85ms", "3.2s", "3m 20s", "2h 5m", "4d 3h" */
+struct text_short text_human_guess(uint64_t ms);           /* one unit: "95s", "40m", "7h", "3d" */
 struct text_short text_human_bytes(uint64_t bytes);        /* "512 B", "1.5 kB", "20 MB" */
 struct text_short text_human_rate(double per_s);           /* "1,234/s", "3.5/s" */
 struct text_short text_human_percent(double share_0_to_1); /* "43%"; never "100%" before it is, nor "0%" after a start */

@@ -50,6 +50,23 @@ struct text_short text_human_duration(uint64_t ms)
 	return t;
 }
 
+/* A guess needs no seconds next to hours. */
+struct text_short text_human_guess(uint64_t ms)
+{
+	struct text_short t;
+	uint64_t s = (ms + 500) / 1000;
+
+	if (s < 100)
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 "s", s);
+	else if (s < 100 * 60)
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 "m", (s + 30) / 60);
+	else if (s < 48 * 3600)
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 "h", (s + 1800) / 3600);
+	else
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 "d", (s + 43200) / 86400);
+	return t;
+}
+
 struct text_short text_human_bytes(uint64_t bytes)
 {
 	static const char *const units[] = { "B", "kB", "MB", "GB", "TB", "PB", "EB" };

@@ -83,6 +83,7 @@ int problems_result(struct problems *p, const char *file, struct err *err)
 		return err_set(err, ST_INPUT, "'%s': %.*s", file, shown, text);
 	if (p->total == 1)
 		return err_set(err, ST_INPUT, "'%s' line %d: %.*s", file, p->v[0].line, shown, text);
-	return err_set(err, ST_INPUT, "%zu mistakes in '%s'; the first, line %d: %.*s", p->total, file, p->n > 0 ? p->v[0].line : 0, shown,
-		       text);
+	if (p->n > 0 && p->v[0].line > 0)
+		return err_set(err, ST_INPUT, "%zu mistakes in '%s'; the first, line %d: %.*s", p->total, file, p->v[0].line, shown, text);
+	return err_set(err, ST_INPUT, "%zu mistakes in '%s'; the first: %.*s", p->total, file, shown, text);
 }

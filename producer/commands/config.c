@@ -25,7 +25,7 @@ static const struct out_column columns[] = {
 	{ "default", "DEFAULT", .type = OUT_STR },
 	{ "updated_at", "SINCE", OUT_TIME, .where = OUT_ONLY_JSON },
 	{ "updated_by", "BY", OUT_STR, .where = OUT_ONLY_JSON },
-	{ "help", "WHAT IT DOES", OUT_STR, .clip = true },
+	{ "help", "WHAT IT DOES", OUT_STR, .below = true },
 };
 
 /* ------------------------------------------------------------ which migration, which keys */

@@ -13,7 +13,7 @@ static const struct cli_option options[] = {
 static const struct out_column columns[] = {
 	{ "id", NULL, OUT_ID, .where = OUT_ONLY_JSON }, { "at", "WHEN", .type = OUT_TIME },
 	{ "migration", "MIGRATION", .type = OUT_STR },  { "actor", "WHO", .type = OUT_STR },
-	{ "action", "WHAT", .type = OUT_STR },          { "detail", "WHY", OUT_STR, .clip = true },
+	{ "action", "WHAT", .type = OUT_STR },          { "detail", "WHY", OUT_STR, .below = true },
 };
 
 static int run(const struct cli_call *call, void *ctx, struct err *err)

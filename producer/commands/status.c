@@ -55,7 +55,7 @@ static const struct out_column list_columns[] = {
 	{ "rate", "RATE", .type = OUT_STR, .where = OUT_ONLY_HUMAN },
 	{ "left", "LEFT", .type = OUT_STR, .where = OUT_ONLY_HUMAN },
 	{ "backlog", "BACKLOG", .type = OUT_INT },
-	{ "why_text", "WHY", .type = OUT_STR, .clip = true, .where = OUT_ONLY_HUMAN },
+	{ "why_text", "WHY", .type = OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
 
 static const struct out_column columns[] = {
@@ -90,8 +90,20 @@ static const struct out_column columns[] = {
 	{ "workers", "workers", .type = OUT_INT },
 	{ "producer", NULL, .type = OUT_STR },
 	{ "why", NULL, .type = OUT_RAW_JSON, .where = OUT_ONLY_JSON },
-	{ "why_text", "why", .type = OUT_STR, .where = OUT_ONLY_HUMAN },
+	{ "why_text", "why", .type = OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
+
+/* Beside the bar, and on a screen of 24 lines: without what never changes, what the bar says, and sums. */
+static void choose_for_screen(struct out_column chosen[ARRAY_SIZE(columns)])
+{
+	static const char *const left_out[] = { "table",         "mode",    "ledger_only", "done", "rows_expected",
+						"rows_finished", "ignored", "rate",        "left", NULL };
+
+	memcpy(chosen, columns, sizeof(columns));
+	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
+		if (text_one_of(columns[i].key, left_out))
+			chosen[i].where = OUT_ONLY_JSON;
+}
 
 /* ------------------------------------------------------------ rates */
 
@@ -111,6 +123,7 @@ struct watch {
 	struct track *tracks;
 	size_t ntracks;
 	struct fleet fleet;
+	bool screen;         /* again and again, on a terminal */
 	bool over;           /* the one asked for */
 	bool has_dead;       /* it has dead letters */
 	bool anything_moves; /* a second look would tell a rate */
@@ -192,6 +205,21 @@ static void put_left(struct out *out, const struct standing *s)
 		out_textf(out, "%s to %s", text_human_duration(s->eta_low_ms).s, text_human_duration(s->eta_high_ms).s);
 }
 
+/* In a list there is room for a guess: "40s-2m". */
+static void put_left_short(struct out *out, const struct standing *s)
+{
+	struct text_short low = text_human_guess(s->eta_low_ms), high = text_human_guess(s->eta_high_ms);
+
+	if (!s->eta_known)
+		out_null(out);
+	else if (s->eta_open)
+		out_textf(out, ">%s", low.s);
+	else if (strcmp(low.s, high.s) == 0)
+		out_textf(out, "%s", low.s);
+	else
+		out_textf(out, "%s-%s", low.s, high.s);
+}
+
 static void put_rate(struct out *out, const struct standing *s)
 {
 	if (s->rate_per_s < 0)
@@ -240,7 +268,7 @@ static void put_list_row(struct out *out, const struct standing *s, const struct
 	out_int(out, s->finished);
 	out_int(out, s->dead);
 	put_rate(out, s);
-	put_left(out, s);
+	put_left_short(out, s);
 	put_count(out, s->depth_known, queue_depth_jobs(&s->depth));
 	out_text(out, why->n > 0 ? why->v[0] : NULL);
 }
@@ -318,15 +346,17 @@ static int show_rows(struct watch *w, struct out *out, const PGresult *res, bool
 static int look(struct watch *w, struct out *out, bool show, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	struct out_column chosen[ARRAY_SIZE(columns)];
 	int rc = fleet_read(w->con, w->call, &w->fleet, err);
 
+	choose_for_screen(chosen);
 	if (rc == 0)
 		rc = migrations_status(w->con->pg, w->id, &res, err);
 	if (rc != 0)
 		return rc;
 	w->anything_moves = false;
 	if (show && w->id != 0)
-		out_kv(out, columns, ARRAY_SIZE(columns));
+		out_kv(out, w->screen ? chosen : columns, ARRAY_SIZE(columns));
 	else if (show && out->format != OUT_HUMAN)
 		out_table(out, columns, ARRAY_SIZE(columns));
 	else if (show)
@@ -373,18 +403,20 @@ static void draw_bar(const struct watch *w, const struct out *out)
 
 static int watch(struct watch *w, struct out *out, struct err *err)
 {
-	bool screen = out->format == OUT_HUMAN && out->width > 0;
 	int rc = 0;
 
+	w->screen = out->format == OUT_HUMAN && out->width > 0;
 	if (out->format == OUT_JSON)
 		out->format = OUT_JSON_LINES;
 	while (rc == 0) {
-		if (screen)
+		if (w->screen) {
+			out->width = cli_terminal_width(stdout); /* windows are resized */
 			fputs("\033[H\033[2J", stdout);
+		}
 		rc = look(w, out, true, err);
-		if (rc == 0 && screen)
+		if (rc == 0 && w->screen)
 			draw_bar(w, out);
-		if (rc == 0 && screen)
+		if (rc == 0 && w->screen)
 			out_note(out, "\nEvery %s. Ctrl-C ends this; the migrations go on.",
 				 text_human_duration(cli_duration_ms(w->call, "--interval")).s);
 		if (w->id != 0 && w->over)

@@ -14,20 +14,23 @@ static enum out_style state_style(const char *state)
 
 static const struct out_column columns[] = {
 	{ "name", "WORKER", .type = OUT_STR },
-	{ "host", "HOST", .type = OUT_STR },
-	{ "pid", "PID", .type = OUT_ID },
+	{ "where", "HOST:PID", OUT_STR, .where = OUT_ONLY_HUMAN },
+	{ "host", NULL, OUT_STR, .where = OUT_ONLY_JSON },
+	{ "pid", NULL, OUT_ID, .where = OUT_ONLY_JSON },
 	{ "version", "VERSION", .type = OUT_STR },
-	{ "lanes", "LANES", .type = OUT_INT },
+	{ "lanes", NULL, OUT_INT, .where = OUT_ONLY_JSON },
 	{ "state", "STATE", OUT_STR, .style = state_style },
 	{ "alive", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
-	{ "busy_lanes", "BUSY", OUT_INT, .where = OUT_ONLY_HUMAN },
+	{ "busy_lanes", "BUSY", OUT_STR, .where = OUT_ONLY_HUMAN },
 	{ "jobs_done", "JOBS", .type = OUT_INT },
 	{ "rows_done", "ROWS", .type = OUT_INT },
 	{ "restart_asked", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
-	{ "started_at", "STARTED", .type = OUT_TIME },
+	{ "started_at", NULL, OUT_TIME, .where = OUT_ONLY_JSON },
+	{ "up_ms", "UP", OUT_DURATION, .where = OUT_ONLY_HUMAN },
 	{ "heartbeat_at", NULL, OUT_TIME, .where = OUT_ONLY_JSON },
 	{ "silent_ms", "SILENT", .type = OUT_DURATION },
-	{ "doing", "DOING", OUT_RAW_JSON, .clip = true },
+	{ "doing", NULL, OUT_RAW_JSON, .where = OUT_ONLY_JSON },
+	{ "doing_text", "DOING", OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
 
 static int run_workers(const struct cli_call *call, void *ctx, struct err *err)
@@ -45,20 +48,23 @@ static int run_workers(const struct cli_call *call, void *ctx, struct err *err)
 	out_table(&out, columns, ARRAY_SIZE(columns));
 	for (int i = 0; i < PQntuples(res); i++) {
 		out_text(&out, pg_str(res, i, "name"));
+		out_textf(&out, "%s:%s", pg_str(res, i, "host"), pg_str(res, i, "pid"));
 		out_text(&out, pg_str(res, i, "host"));
 		out_text(&out, pg_str(res, i, "pid"));
 		out_text(&out, pg_str(res, i, "version"));
 		out_text(&out, pg_str(res, i, "lanes"));
 		out_text(&out, pg_str(res, i, "state"));
 		out_text(&out, pg_str(res, i, "alive"));
-		out_text(&out, pg_str(res, i, "busy"));
+		out_textf(&out, "%s of %s", pg_str(res, i, "busy"), pg_str(res, i, "lanes"));
 		out_text(&out, pg_str(res, i, "jobs_done"));
 		out_text(&out, pg_str(res, i, "rows_done"));
 		out_text(&out, pg_str(res, i, "restart_asked"));
 		out_text(&out, pg_str(res, i, "started_at"));
+		out_text(&out, pg_str(res, i, "up_ms"));
 		out_text(&out, pg_str(res, i, "heartbeat_at"));
 		out_text(&out, pg_str(res, i, "silent_ms"));
 		out_json(&out, pg_str(res, i, "doing"));
+		out_text(&out, pg_null(res, i, "doing_text") ? NULL : pg_str(res, i, "doing_text"));
 	}
 	return out_end(&out, "no workers: start some with drover-worker", err);
 }

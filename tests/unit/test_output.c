@@ -102,6 +102,48 @@ static void a_table_fits_the_terminal_by_clipping(void **state)
 	stop(&f);
 }
 
+static void prose_goes_below_its_row_where_there_is_no_room_beside_it(void **state)
+{
+	static const struct out_column texts[] = { { "name", "NAME", .type = OUT_STR },
+						   { "why", "WHY", .type = OUT_STR, .below = true },
+						   { "n", "N", .type = OUT_INT } };
+	const char *why = "a sentence that does not fit beside the others";
+	struct fixture f;
+
+	(void)state;
+	for (unsigned width = 40; width <= 80; width += 40) {
+		start(&f, OUT_HUMAN, false, width);
+		out_table(&f.out, texts, ARRAY_SIZE(texts));
+		out_text(&f.out, "first_of_them");
+		out_text(&f.out, why);
+		out_int(&f.out, 1);
+		out_text(&f.out, "second");
+		out_null(&f.out);
+		out_int(&f.out, 2);
+		end(&f, NULL);
+		assert_string_equal(f.text, width == 40 ? "NAME           N\n"
+							  "first_of_them  1\n"
+							  "    a sentence that does not fit beside\n"
+							  "    the others\n"
+							  "second         2\n" :
+							  "NAME           WHY                                             N\n"
+							  "first_of_them  a sentence that does not fit beside the others  1\n"
+							  "second         -                                               2\n");
+		stop(&f);
+	}
+	start(&f, OUT_HUMAN, false, 40);
+	out_kv(&f.out, texts, ARRAY_SIZE(texts));
+	out_text(&f.out, "x");
+	out_text(&f.out, why);
+	out_int(&f.out, 1);
+	end(&f, NULL);
+	assert_string_equal(f.text, "NAME  x\n"
+				    "WHY   a sentence that does not fit\n"
+				    "      beside the others\n"
+				    "N     1\n");
+	stop(&f);
+}
+
 static void without_a_column_to_clip_the_widest_text_is(void **state)
 {
 	static const struct out_column texts[] = { { "a", NULL, .type = OUT_STR },
@@ -421,6 +463,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_table_is_aligned_with_numbers_to_the_right),
 		cmocka_unit_test(a_table_fits_the_terminal_by_clipping),
+		cmocka_unit_test(prose_goes_below_its_row_where_there_is_no_room_beside_it),
 		cmocka_unit_test(without_a_column_to_clip_the_widest_text_is),
 		cmocka_unit_test(colour_marks_headings_and_values_and_nothing_else_changes),
 		cmocka_unit_test(json_is_an_array_of_objects_with_typed_values),

@@ -272,6 +272,10 @@ static void numbers_are_written_for_people(void **state)
 	assert_string_equal(text_human_duration(9999).s, "9.9s");
 	assert_string_equal(text_human_duration(59999).s, "59s");
 	assert_string_equal(text_human_duration(200000).s, "3m 20s");
+	assert_string_equal(text_human_guess(6400).s, "6s");
+	assert_string_equal(text_human_guess(110000).s, "2m");
+	assert_string_equal(text_human_guess(7ull * 3600000).s, "7h");
+	assert_string_equal(text_human_guess(72ull * 3600000).s, "3d");
 	assert_string_equal(text_human_duration(60000).s, "1m");
 	assert_string_equal(text_human_duration(7500000).s, "2h 5m");
 	assert_string_equal(text_human_duration(4 * 86400000ull + 3 * 3600000).s, "4d 3h");
