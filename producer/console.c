@@ -46,10 +46,15 @@ void console_init(struct console *con)
 
 void console_close(struct console *con)
 {
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
 	pg_sync_free(con->pg);
 	redis_sync_free(con->redis);
 	con->pg = NULL;
 	con->redis = NULL;
+	/* What it ends with is settled, and the flag goes away with @con. */
+	sigaction(SIGINT, &ignore, NULL);
+	sigaction(SIGTERM, &ignore, NULL);
 }
 
 /* ------------------------------------------------------------ who and where */
