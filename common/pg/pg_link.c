@@ -47,7 +47,7 @@ static void connect_now(void *arg);
 /* User code may raise a message of any size. Cut between characters. */
 static char *copy(const char *s)
 {
-	size_t n = s != NULL ? strnlen(s, FIELD_MAX + 1) : 0;
+	size_t n = s != NULL ? strlen(s) : 0;
 
 	if (n > FIELD_MAX)
 		for (n = FIELD_MAX; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80;)
