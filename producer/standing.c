@@ -176,6 +176,8 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 		say(out, "the table is not scanned to its end and no producer runs: drover produce %s", s->name);
 	if (work && f->alive == 0)
 		say(out, "no worker is alive: start some with drover-worker");
+	else if (s->scan_done && f->alive == 0 && !s->producing)
+		say(out, "no worker is alive to look for rows that turned up meanwhile: start one with drover-worker");
 	else if (work && f->working == 0)
 		say(out, "all %u workers are paused or draining", f->alive);
 	if (s->lock[0] != '\0')
@@ -190,7 +192,7 @@ static void say_pace(const struct standing *s, const struct fleet *f, struct str
 {
 	uint64_t jobs = queue_depth_jobs(&s->depth);
 
-	if (s->settings.processing_interval_ms > 0)
+	if (s->settings.processing_interval_ms > 0 && (s->incomplete > 0 || !s->scan_done))
 		say(out, "each lane pauses %s after each transaction (setting processing_interval_ms)",
 		    text_human_duration(s->settings.processing_interval_ms).s);
 	if (!s->scan_done && s->producing && s->depth_known && f->working > 0) {

@@ -26,7 +26,7 @@ static const struct cli_option options[] = {
 	FILTER_OPTION_SINCE,
 	FILTER_OPTION_RANGE,
 	{ "--rate", .arg = "N/s", .type = CLI_RATE, .help = "replay no faster than this" },
-	{ "--dry-run", .help = "count them by kind and change nothing" },
+	{ "--dry-run", .help = "count them, and change nothing" },
 	{ 0 },
 };
 

@@ -1,5 +1,6 @@
 /* drover verify: the proof that no row is left, or the keys of those that are. */
 #include <inttypes.h>
+#include <jansson.h>
 #include <string.h>
 
 #include "cli/output.h"
@@ -36,7 +37,7 @@ static const struct out_column columns[] = {
 	{ "scan_done", "scanned whole", .type = OUT_BOOL },
 	{ "key_columns", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
 	{ "keys", NULL, .type = OUT_RAW_JSON, .where = OUT_ONLY_JSON },
-	{ "keys_text", "keys", .type = OUT_STR, .where = OUT_ONLY_HUMAN },
+	{ "keys_text", "keys", .type = OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
 
 struct walk {
@@ -45,6 +46,18 @@ struct walk {
 	struct progress progress;
 	struct progress_view view;
 };
+
+/* ["7"] as 7, ["a", "7"] as (a, 7). */
+static void add_key(struct buf *out, const char *key_json)
+{
+	json_t *key = json_loads(key_json, 0, NULL);
+	size_t n = json_array_size(key);
+
+	for (size_t i = 0; i < n; i++)
+		buf_printf(out, "%s%s", i > 0 ? ", " : n > 1 ? "(" : "", json_string_value(json_array_get(key, i)));
+	buf_puts(out, n == 0 ? key_json : n > 1 ? ")" : "");
+	json_decref(key);
+}
 
 /* A ceiling on bytes as well: keys can be of 8 kB each. */
 static int on_key(void *arg, const char *key_json, struct err *err)
@@ -55,7 +68,8 @@ static int on_key(void *arg, const char *key_json, struct err *err)
 	if (w->json.len + strlen(key_json) + 2 > KEYS_BYTES_MAX)
 		return 0;
 	buf_printf(&w->json, "%s%s", w->keys > 0 ? "," : "[", key_json);
-	buf_printf(&w->text, "%s%s", w->keys > 0 ? "\n" : "", key_json);
+	buf_puts(&w->text, w->keys > 0 ? ", " : "");
+	add_key(&w->text, key_json);
 	w->keys++;
 	return 0;
 }
@@ -70,9 +84,10 @@ static void on_progress(void *arg, uint64_t scanned, uint64_t estimated)
 }
 
 /* What was shown, in words that claim no more than that. */
-static void verdict(const struct verify_result *r, struct buf *out)
+static void verdict(const struct verify_result *r, const char *name, struct buf *out)
 {
 	const char *limit = r->limited ? "; it was meant for a part of the table (--limit)" : "";
+	uint64_t left = r->pending > r->ignored ? r->pending - r->ignored : r->waiting + r->dead;
 
 	if (r->ledger_only && verify_clean(r))
 		buf_printf(out, "covered by the ledger: every row that the scan found was changed once%s", limit);
@@ -83,8 +98,11 @@ static void verdict(const struct verify_result *r, struct buf *out)
 	else if (r->pending == 0 && !r->scan_done)
 		buf_puts(out, "not through: the table is not scanned to its end");
 	else
-		buf_printf(out, "not clean: %s rows are left%s",
-			   text_human_rows(r->pending > r->ignored ? r->pending - r->ignored : r->waiting + r->dead).s, limit);
+		buf_printf(out, "not clean: %s row%s left%s", text_human_rows(left).s, left == 1 ? " is" : "s are", limit);
+	if (!verify_clean(r) && r->dead > 0)
+		buf_printf(out, "; dead letters: drover failed %s", name);
+	if (!verify_clean(r) && !r->ledger_only && left > r->dead + r->waiting)
+		buf_printf(out, "; others are found by drover produce %s --wait", name);
 }
 
 static int report(const struct cli_call *call, const struct migration_ref *m, const struct verify_result *r, struct walk *w,
@@ -93,7 +111,7 @@ static int report(const struct cli_call *call, const struct migration_ref *m, co
 	CLEANUP(buf_free) struct buf text = BUF_INIT(1000);
 	CLEANUP(out_close) struct out out = { 0 };
 
-	verdict(r, &text);
+	verdict(r, m->name, &text);
 	buf_puts(&w->json, w->keys > 0 ? "]" : "[]");
 	out_open(&out, call);
 	out_kv(&out, columns, ARRAY_SIZE(columns));
@@ -114,7 +132,7 @@ static int report(const struct cli_call *call, const struct migration_ref *m, co
 	if (w->keys == 0)
 		out_null(&out);
 	else
-		out_textf(&out, "%s%s", w->text.data, r->pending > w->keys ? "\n..." : "");
+		out_textf(&out, "%s: %s%s", r->key_name, w->text.data, r->pending > w->keys ? ", ..." : "");
 	return out_end(&out, NULL, err);
 }
 

@@ -317,7 +317,12 @@ BEGIN
          completed_at = CASE WHEN p_to IN ('complete', 'limited') THEN now() END,
          breaker_from = CASE WHEN p_to = 'running' THEN (SELECT coalesce(sum(rows_changed + rows_skipped), 0) FROM drover.lane_counts
                                                           WHERE migration_id = p_migration) ELSE breaker_from END,
-         breaker_dead = CASE WHEN p_to = 'running' THEN 0 ELSE breaker_dead END
+         breaker_dead = CASE WHEN p_to = 'running' THEN 0 ELSE breaker_dead END,
+         -- What a sweep found before a stop says nothing of the time since: there is another before the migration is complete.
+         sweep = CASE WHEN p_to = 'running' AND sweep_done_at IS NOT NULL THEN 0 ELSE sweep END,
+         sweep_found = CASE WHEN p_to = 'running' AND sweep_done_at IS NOT NULL THEN 0 ELSE sweep_found END,
+         sweep_cursor = CASE WHEN p_to = 'running' AND sweep_done_at IS NOT NULL THEN NULL ELSE sweep_cursor END,
+         sweep_done_at = CASE WHEN p_to = 'running' THEN NULL ELSE sweep_done_at END
    WHERE id = p_migration AND state = ANY (p_from)
   RETURNING name INTO v_name;
   IF NOT FOUND THEN

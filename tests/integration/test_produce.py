@@ -72,6 +72,20 @@ def test_produced_again_a_complete_migration_is_swept_once_more(pg, drover):
     assert left(pg) == 0 and state(pg, "m")[0] == "complete"
 
 
+def test_resumed_a_complete_migration_is_swept_once_more(pg, drover):
+    """What the last sweep said is of the time before the pause."""
+    fill(pg, 100)
+    finish(drover, drover.migration("m", SET))
+    drover.run("pause", "m")
+    pg.sql("INSERT INTO t VALUES (1000, 'late')")
+    drover.run("resume", "m")
+    worker = drover.worker()
+    wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"complete, not {state(pg, 'm')}; {worker!r}", 60)
+    assert left(pg) == 0
+    worker.terminate()
+    worker.wait()
+
+
 def test_a_long_transaction_is_waited_for_and_named(pg, drover):
     """Its row appears behind the cursor when it commits: complete must not come before."""
     fill(pg, 100)
