@@ -120,14 +120,15 @@ def test_ledger_only_changes_each_row_once_whatever_is_delivered_how_often(pg, d
     path = drover.migration("m", f"-- drover: table t\n-- drover: ledger\n-- drover: mode {mode}\n-- drover: batch-size 25\n{change}")
     queue(drover, path)
     client = redis.client(decode_responses=False)
-    jobs = [fields for _, fields in client.xrange(stream(pg, "m"))]
+    name = stream(pg, "m")
+    jobs = [fields for _, fields in client.xrange(name)]
     assert len(jobs) == (16 if mode == "batch" else 400)
     for fields in jobs * 2:
-        client.xadd(stream(pg, "m"), fields)
+        client.xadd(name, fields)
     pg.sql("INSERT INTO t VALUES (1), (100000)")  # not what the scan found
     finish(drover, path, worker=["--concurrency", 4])
     for fields in jobs:  # and once more when all is over
-        client.xadd(stream(pg, "m"), fields)
+        client.xadd(name, fields)
     drover.run_worker("--stop-when-empty")
     assert pg.sql("SELECT n, count(*) FROM t GROUP BY 1 ORDER BY 1") == [(0, 2), (1, 400)]
     result = drover.run("verify", "m")

@@ -395,10 +395,11 @@ def test_entries_that_are_not_ours_are_dropped(pg, drover, redis, mode):
     path = migration(drover, "-- drover: set n = n + 1\n-- drover: where id < 1000000", mode, size=200)
     queue(drover, path)
     client = redis.client(decode_responses=False)
+    jobs, later = stream(pg, "m"), delayed(pg, "m")
     for garbage in GARBAGE * 3:
-        client.xadd(stream(pg, "m"), garbage)
+        client.xadd(jobs, garbage)
     for n, garbage in enumerate(GARBAGE):
-        client.zadd(delayed(pg, "m"), {garbage.get("j", b"?"): n})
+        client.zadd(later, {garbage.get("j", b"?"): n})
     # A row that the scan did not find, as one of its window.
     window = pg.value("SELECT min(number) FROM drover.batches")
     assert window < 128
