@@ -292,7 +292,7 @@ def test_redis_that_answers_nothing_for_a_while(pg, drover, redis):
     drover.run("init")
     drover.run("config", "processing_interval_ms=5")
     producer = drover.popen("produce", migration(drover), "--wait")
-    worker = drover.worker("--concurrency", "2")
+    worker = drover.worker("--concurrency", "2", *LEASE)
     wait_for(lambda: rows_done(pg, "m") >= 100, "it is under way")
     redis.freeze()
     worker.wait_for_log("(?i)redis")  # it notices by its own deadlines
