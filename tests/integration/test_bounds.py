@@ -32,7 +32,8 @@ def test_a_worker_of_four_lanes_and_a_producer_stay_under_32_mib(pg, redis, mode
     drover = Drover(pg.url, redis.url, bindir=bindir)
     try:
         rows = 60000
-        pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, {rows}) g")
+        pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, a text, b text); INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, "
+               f"{rows}) g")
         path = drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: set b = a || '!'\n")
         drover.run("init")
         worker = drover.worker("--concurrency", "4")
@@ -55,8 +56,10 @@ def test_a_worker_of_four_lanes_and_a_producer_stay_under_32_mib(pg, redis, mode
 @pytest.mark.parametrize("mode", ["batch", "row"])
 @pytest.mark.parametrize("way", ["set", "backfill"])
 def test_tables_of_no_row_and_of_one(pg, drover, mode, way):
-    pg.sql("CREATE TABLE none (id int PRIMARY KEY, a int, b int); CREATE TABLE one (LIKE none INCLUDING ALL); INSERT INTO one VALUES (-7, 1)")
-    change = {"set": "-- drover: set b = a\n", "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {} t SET b = a FROM :batch x WHERE x.id = t.id;\n"}[way]
+    pg.sql("CREATE TABLE none (id int PRIMARY KEY, a int, b int); CREATE TABLE one (LIKE none INCLUDING ALL); INSERT INTO one VALUES (-7, "
+           "1)")
+    change = {"set": "-- drover: set b = a\n",
+              "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {} t SET b = a FROM :batch x WHERE x.id = t.id;\n"}[way]
     finish(drover, *[drover.migration(name, f"-- drover: table {name}\n-- drover: mode {mode}\n{change.format(name)}") for name in ("none", "one")])
     assert pg.sql("SELECT * FROM one") == [(-7, 1, 1)]
     for name in ("none", "one"):
@@ -77,7 +80,8 @@ def test_a_row_of_100_mb(pg, drover, mode):
               UPDATE t SET a = repeat('x', 100000000) WHERE id = 25""")
     finish(drover, drover.migration("good", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: set b = length(a)\n"))
     assert pg.sql("SELECT b, count(*) FROM t GROUP BY 1 ORDER BY 1") == [(1, 49), (100000000, 1)]
-    finish(drover, drover.migration("poison", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: pending c IS NULL\n-- drover: set c = length(a)\n"), rc=4)
+    finish(drover, drover.migration("poison", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: pending c IS NULL\n-- drover: set c "
+                                              f"= length(a)\n"), rc=4)
     assert dead(pg, "poison") == [["25"]]
     assert pg.value("SELECT length(f::text) FROM drover.failed_jobs f") < 100000
 
@@ -90,9 +94,12 @@ def test_long_keys(pg, drover, way, length):
                INSERT INTO t SELECT repeat('k', {length}) || g, g FROM generate_series(1, 30) g""")
     paths = []
     for mode, column in (("batch", "b"), ("row", "c")):
-        change = {"set": f"-- drover: set {column} = a\n", "ledger": f"-- drover: ledger\n-- drover: set {column} = coalesce({column}, 0) + a\n",
-                  "backfill": f"-- drover: pending {column} IS NULL\n-- drover: backfill\nUPDATE t SET {column} = a FROM :batch x WHERE x.k = t.k;\n"}[way]
-        paths.append(drover.migration(mode, f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 7\n-- drover: lock-timeout 10s\n{change}"))
+        change = {"set": f"-- drover: set {column} = a\n",
+                  "ledger": f"-- drover: ledger\n-- drover: set {column} = coalesce({column}, 0) + a\n",
+                  "backfill": f"-- drover: pending {column} IS NULL\n-- drover: backfill\nUPDATE t SET {column} = a FROM :batch x WHERE "
+                              f"x.k = t.k;\n"}[way]
+        paths.append(drover.migration(mode, f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 7\n-- drover: lock-timeout "
+                                            f"10s\n{change}"))
     finish(drover, paths[0])
     finish(drover, paths[1], rc=4)
     assert pg.sql("SELECT count(*) FILTER (WHERE b = a), count(*) FILTER (WHERE c = a) FROM t") == [(30, 29)]

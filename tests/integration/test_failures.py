@@ -32,23 +32,31 @@ IN_POISON = f"IN ({', '.join(map(str, POISON))})"
 # what makes the rows in POISON fail: SQL beforehand, directives, and the SQLSTATE
 POISONS = {
     "a check constraint": (f"ALTER TABLE t ADD CONSTRAINT nice CHECK (b IS NULL OR id NOT {IN_POISON})", "-- drover: set b = a", "23514"),
-    "a unique constraint": (f"ALTER TABLE t ADD UNIQUE (b); INSERT INTO t SELECT -g, NULL, g FROM generate_series(1, 400) g WHERE g {IN_POISON}",
+    "a unique constraint": (f"ALTER TABLE t ADD UNIQUE (b); INSERT INTO t SELECT -g, NULL, g FROM generate_series(1, 400) g WHERE g "
+                            f"{IN_POISON}",
                             "-- drover: set b = a\n-- drover: where id > 0", "23505"),
-    "a foreign key": (f"CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 400) g WHERE g NOT {IN_POISON};"
+    "a foreign key": (f"CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 400) g WHERE g NOT "
+                      f"{IN_POISON};"
                       "ALTER TABLE t ADD FOREIGN KEY (b) REFERENCES parent", "-- drover: set b = a", "23503"),
-    "a deferred constraint": (f"CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 400) g WHERE g NOT {IN_POISON};"
-                              "ALTER TABLE t ADD CONSTRAINT later FOREIGN KEY (b) REFERENCES parent DEFERRABLE INITIALLY DEFERRED", "-- drover: set b = a", "23503"),
+    "a deferred constraint": (f"CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent SELECT g FROM generate_series(1, 400) g WHERE "
+                              f"g NOT {IN_POISON};"
+                              "ALTER TABLE t ADD CONSTRAINT later FOREIGN KEY (b) REFERENCES parent DEFERRABLE INITIALLY DEFERRED",
+                              "-- drover: set b = a", "23503"),
     "division by zero": (f"UPDATE t SET a = 0 WHERE id {IN_POISON}", "-- drover: set b = 100 / a\n-- drover: pending b IS NULL", "22012"),
-    "a value out of range": (f"UPDATE t SET a = 2147483647 WHERE id {IN_POISON}", "-- drover: set b = a + 1\n-- drover: pending b IS NULL", "22003"),
-    "an expression that raises in the derived predicate": (f"ALTER TABLE t ADD s text; UPDATE t SET s = CASE WHEN id {IN_POISON} THEN 'x' ELSE '1' END",
+    "a value out of range": (f"UPDATE t SET a = 2147483647 WHERE id {IN_POISON}", "-- drover: set b = a + 1\n-- drover: pending b IS NULL",
+                             "22003"),
+    "an expression that raises in the derived predicate": (f"ALTER TABLE t ADD s text; UPDATE t SET s = CASE WHEN id {IN_POISON} THEN 'x' "
+                                                           f"ELSE '1' END",
                                                            "-- drover: set b = s::int", "22P02"),
     "a predicate that raises": (f"ALTER TABLE t ADD s text; UPDATE t SET s = CASE WHEN id {IN_POISON} THEN 'x' ELSE '1' END",
                                 "-- drover: set b = a\n-- drover: pending b IS NULL AND s::int > 0", "22P02"),
     "a trigger of the application": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
                                      f"IF NEW.id {IN_POISON} THEN RAISE 'not this one'; END IF; RETURN NEW; END $$;"
-                                     "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", "-- drover: set b = a", "P0001"),
+                                     "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", "-- drover: set b = a",
+                                     "P0001"),
     "a name that comes from the data": ("CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ DECLARE r int; BEGIN "
-                                        f"EXECUTE 'SELECT ' || CASE WHEN i {IN_POISON} THEN 'nonsense' ELSE 'i' END || ' FROM (SELECT 1 AS i) s' INTO r; "
+                                        f"EXECUTE 'SELECT ' || CASE WHEN i {IN_POISON} THEN 'nonsense' ELSE 'i' END || ' FROM (SELECT 1 AS "
+                                        f"i) s' INTO r; "
                                         "RETURN r; END $$", "-- drover: set b = f(id)\n-- drover: pending b IS NULL", "42703"),
 }
 
@@ -89,7 +97,8 @@ def test_a_dead_letter_has_everything_an_engineer_needs(pg, drover, mode):
             RAISE 'row 42 is special' USING ERRCODE = '23514', DETAIL = 'the detail', HINT = 'the hint', CONSTRAINT = 'nice', TABLE = 't', SCHEMA = 'public';
           END IF; RETURN NEW; END $$;
         CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION refuse()""")
-    path = migration(drover, "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = a\n  FROM :batch x WHERE x.id = t.id;", mode)
+    path = migration(drover, "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = a\n  FROM :batch x WHERE x.id = t.id;",
+                     mode)
     finish(drover, path, worker=["--name", "barn"], rc=DEAD)
     letter = pg.sql("""SELECT key, sqlstate, message, detail, hint, constraint_name, worker, attempts, "row"::jsonb, statement, context, fingerprint
                          FROM drover.failed_jobs""")
@@ -106,7 +115,8 @@ def test_a_dead_letter_has_everything_an_engineer_needs(pg, drover, mode):
 
 
 def test_the_image_of_a_row_is_capped_and_can_be_switched_off(pg, drover):
-    table(pg, 40, "ALTER TABLE t ADD big text; UPDATE t SET big = repeat('x', 1000000) WHERE id = 1; ALTER TABLE t ADD CONSTRAINT nice CHECK (b > 2)")
+    table(pg, 40, "ALTER TABLE t ADD big text; UPDATE t SET big = repeat('x', 1000000) WHERE id = 1; ALTER TABLE t ADD CONSTRAINT nice "
+                  "CHECK (b > 2)")
     finish(drover, migration(drover, "-- drover: set b = a"), rc=DEAD)
     assert pg.value('SELECT max(length("row")) FROM drover.failed_jobs WHERE key = %s', (["1"],)) < 66000
     assert pg.value('SELECT "row"::jsonb -> \'a\' FROM drover.failed_jobs WHERE key = %s', (["2"],)) == 2
@@ -163,9 +173,11 @@ def test_a_column_that_went_away_pauses_and_resume_goes_on(pg, drover):
     assert pg.value("SELECT count(*) FROM t WHERE b = a") == 400
 
 
-@pytest.mark.parametrize("code, pattern", [("53100", "disk"), ("53200", "memory"), ("58030", "I/O|io"), ("XX001", "corrupt"), ("72000", "72000")])
+@pytest.mark.parametrize("code, pattern", [("53100", "disk"), ("53200", "memory"), ("58030", "I/O|io"), ("XX001", "corrupt"),
+                                           ("72000", "72000")])
 def test_out_of_resources_corruption_and_the_unknown_pause(pg, drover, code, pattern):
-    table(pg, more=f"CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 7 THEN RAISE 'it is the disk or memory, io or corrupt' "
+    table(pg, more=f"CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 7 THEN RAISE 'it is the disk or memory, io "
+                   f"or corrupt' "
                    f"USING ERRCODE = '{code}'; END IF; RETURN i; END $$")
     assert_pauses(pg, drover, migration(drover, "-- drover: set b = f(a)\n-- drover: pending b IS NULL"), pattern)
 
@@ -224,7 +236,8 @@ def test_a_locked_row_is_waited_for_and_holds_up_no_other(pg, drover, mode):
         app.execute("UPDATE t SET a = -1 WHERE id = 42")
         producer = drover.popen("produce", path, "--wait")
         worker = drover.worker()
-        wait_for(lambda: pg.value("SELECT count(*) FROM t WHERE b IS NULL") == 1, lambda: f"all but one are done; left {pg.value('SELECT count(*) FROM t WHERE b IS NULL')}")
+        wait_for(lambda: pg.value("SELECT count(*) FROM t WHERE b IS NULL") == 1,
+                 lambda: f"all but one are done; left {pg.value('SELECT count(*) FROM t WHERE b IS NULL')}")
         assert producer.running
         app.commit()
     producer.wait()
@@ -301,7 +314,8 @@ def test_a_batch_that_takes_too_long_is_split(pg, drover):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_row_that_takes_too_long_alone_is_a_dead_letter(pg, drover, mode):
-    table(pg, 100, "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 42 THEN PERFORM pg_sleep(60); END IF; RETURN i; END $$")
+    table(pg, 100, "CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 42 THEN PERFORM pg_sleep(60); END IF; "
+                   "RETURN i; END $$")
     in_retries(pg, drover)
     finish(drover, migration(drover, "-- drover: set b = slow(a)\n-- drover: pending b IS NULL\n-- drover: timeout 500ms", mode), rc=DEAD)
     assert dead(pg, "m") == [["42"]]
@@ -336,7 +350,8 @@ def test_a_unique_violation_of_what_the_application_has_just_written_is_no_dead_
             PERFORM dblink_exec('{dsn}', 'UPDATE t SET b = -1 WHERE id = 42');
             RAISE unique_violation;
           END IF; RETURN i; END $$""")
-    finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 1\n-- drover: set b = f(a)\n-- drover: pending b IS NULL\n"))
+    finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 1\n-- drover: set b = "
+                                         f"f(a)\n-- drover: pending b IS NULL\n"))
     assert pg.value("SELECT count(*) FROM t WHERE b = a") == 99
     assert pg.value("SELECT b FROM t WHERE id = 42") == -1
     assert dead(pg, "m") == []
@@ -349,7 +364,8 @@ def test_tries_and_backoff_of_rows_that_fail_for_their_own_reasons(pg, drover, m
           IF i = 7 THEN RAISE 'always'; END IF;
           IF i = 42 AND nextval('fails') <= 5 THEN RAISE 'for a while'; END IF; RETURN i; END $$""")
     in_retries(pg, drover)
-    finish(drover, migration(drover, "-- drover: set b = f(a)\n-- drover: pending b IS NULL\n-- drover: tries 7\n-- drover: backoff 0.1", mode), rc=DEAD)
+    finish(drover, migration(drover, "-- drover: set b = f(a)\n-- drover: pending b IS NULL\n-- drover: tries 7\n-- drover: backoff 0.1",
+                             mode), rc=DEAD)
     assert dead(pg, "m") == [["7"]]
     assert pg.value("SELECT attempts FROM drover.failed_jobs WHERE state = 'dead'") >= 7
     assert pg.value("SELECT count(*) FROM t WHERE b = a") == 99
@@ -372,7 +388,8 @@ def test_a_replay_after_the_fix_and_what_is_kept_of_it(pg, drover, mode):
     assert pg.sql("SELECT DISTINCT state, replays FROM drover.failed_jobs") == [("dead", 1)]
     pg.sql("ALTER TABLE t DROP CONSTRAINT nice; DELETE FROM t WHERE id = 7; UPDATE t SET b = -1 WHERE id = 133")
     replay(drover, "all", "--migration", "m")
-    assert dict(pg.sql("SELECT key[1]::int, state FROM drover.failed_jobs")) == {1: "done", 7: "gone", 133: "not pending", 134: "done", 250: "done", 400: "done"}
+    assert dict(pg.sql("SELECT key[1]::int, state FROM drover.failed_jobs")) == {1: "done", 7: "gone", 133: "not pending", 134: "done",
+                                                                                 250: "done", 400: "done"}
     assert pg.sql("SELECT DISTINCT replays FROM drover.failed_jobs") == [(2,)]
     history = pg.value("SELECT history FROM drover.failed_jobs WHERE key = %s", (["1"],))
     assert any(event["sqlstate"] == "23514" for event in history), history

@@ -6,8 +6,10 @@ import pytest
 
 from lib.scenario import finish
 
-ODD_TEXTS = ["", " ", "  ", "a", "A", "ä", "Ä", "z", "Z", "é", "e", "e\u0301", "ß", "ss", "NULL", "null", "{}", "{a,b}", "{NULL}", '"', '""',
-             "'", "''", "\\", "\\\\", "a\\b", "\\x41", "a,b", "a b", "\t", "\n", "a\r\nb", "Ω", "中文", "🐄", "%s", "%", "$1", ":batch", ":keys",
+ODD_TEXTS = ["", " ", "  ", "a", "A", "ä", "Ä", "z", "Z", "é", "e", "e\u0301", "ß", "ss", "NULL", "null", "{}", "{a,b}", "{NULL}", '"',
+             '""',
+             "'", "''", "\\", "\\\\", "a\\b", "\\x41", "a,b", "a b", "\t", "\n", "a\r\nb", "Ω", "中文", "🐄", "%s", "%", "$1", ":batch",
+             ":keys",
              "--", "/*", "$$", "a'; DROP TABLE rows;--", "-1", "01", "1", "1e5", "(1,2)", "\u00a0", "co-op", "coop", "CO-OP"]
 
 COLLATIONS = {
@@ -35,7 +37,8 @@ KINDS = {
     "timestamptz": ("k timestamptz", "k", TIMES),
     "numeric": ("k numeric", "k", """SELECT k FROM (VALUES (numeric '1.0'), (1.00), (0), (-0.50), ('NaN'), ('Infinity'), ('-Infinity'), (1e100),
                                      (1e-100), (2.000), (10), (9)) v(k) UNION ALL SELECT (g / 7.0)::numeric FROM generate_series(1, 200) g"""),
-    "two columns": ("tenant integer, id bigint", "tenant, id", "SELECT g % 7 - 3, (g * 7919) % 100000 - 50000 FROM generate_series(1, 250) g"),
+    "two columns": ("tenant integer, id bigint", "tenant, id",
+                    "SELECT g % 7 - 3, (g * 7919) % 100000 - 50000 FROM generate_series(1, 250) g"),
     "text and time": ('k text COLLATE "en-US-x-icu", at timestamptz', "k, at",
                       f"SELECT o.k, t.t FROM (SELECT k FROM odd ORDER BY k LIMIT 20) o, ({TIMES} LIMIT 12) t(t)"),
     "three columns": ('u uuid, k text COLLATE "C", n smallint', "u, k, n",
@@ -43,7 +46,8 @@ KINDS = {
     "four columns": ("tenant integer, k text COLLATE insensitive, amount numeric, at timestamptz", "tenant, k, amount, at",
                      "SELECT g % 3 - 1, o.k, (g % 4) / 3.0, timestamptz '2024-01-01' + g * interval '1 s' "
                      "FROM generate_series(1, 6) g, (SELECT k FROM odd LIMIT 40) o"),
-    "list partitions": ("region text, id bigint", "region, id", "SELECT (ARRAY['eu', 'us', 'as'])[g % 3 + 1], g * 3 FROM generate_series(1, 250) g",
+    "list partitions": ("region text, id bigint", "region, id",
+                        "SELECT (ARRAY['eu', 'us', 'as'])[g % 3 + 1], g * 3 FROM generate_series(1, 250) g",
                         "PARTITION BY LIST (region)", "CREATE TABLE {table}_eu PARTITION OF {table} FOR VALUES IN ('eu');"
                                                       "CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT"),
     "hash partitions": ("id bigint", "id", "SELECT g * g - 500 FROM generate_series(1, 250) g", "PARTITION BY HASH (id)",
@@ -60,7 +64,8 @@ def make_tables(pg, columns, key, rows, partition_by="", more=""):
     pg.sql("INSERT INTO odd SELECT unnest(%s::text[]) UNION ALL SELECT 'row ' || g FROM generate_series(1, 150) g", (ODD_TEXTS,))
     pg.sql("CREATE FUNCTION count_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.changes := OLD.changes + 1; RETURN NEW; END $$")
     for table in WAYS:
-        pg.sql(f"CREATE TABLE {table} ({columns}, a serial, b integer, changes integer NOT NULL DEFAULT 0, PRIMARY KEY ({key})) {partition_by}")
+        pg.sql(f"CREATE TABLE {table} ({columns}, a serial, b integer, changes integer NOT NULL DEFAULT 0, PRIMARY KEY ({key})) "
+               f"{partition_by}")
         pg.sql(more.format(table=table) or "SELECT 1")
         pg.sql(f"INSERT INTO {table} ({key}) {rows} ON CONFLICT DO NOTHING")
         if not table.endswith("_set"):  # one whose plan a trigger would change: a single UPDATE that tests and changes at once
@@ -74,7 +79,8 @@ def migrations(drover, key):
         text = f"-- drover: table {table}\n-- drover: mode {mode}\n-- drover: batch-size 37\n"
         text += {"set": "-- drover: set b = a * 2\n",
                  "ledger": "-- drover: ledger\n-- drover: set b = coalesce(b, 0) + a * 2\n",
-                 "backfill": f"-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {table} t SET b = a * 2 FROM :batch b WHERE {same_key};\n"}[way]
+                 "backfill": f"-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {table} t SET b = a * 2 FROM :batch b WHERE "
+                             f"{same_key};\n"}[way]
         yield drover.migration(table, text)
 
 
@@ -96,7 +102,8 @@ def test_types_beyond_the_usual(pg, drover):
         "d": ("date", "SELECT date '2024-02-20' + g FROM generate_series(-100, 100) g"),
         "bytes": ("bytea", "SELECT decode(md5(g::text), 'hex') FROM generate_series(1, 200) g UNION SELECT ''"),
         "address": ("inet", "SELECT inet '10.0.0.0' + g * 3 FROM generate_series(1, 200) g"),
-        "real": ("double precision", "SELECT g / 3.0::float8 FROM generate_series(-100, 100) g UNION VALUES ('NaN'::float8), ('infinity'), (1e-300)"),
+        "real": ("double precision", "SELECT g / 3.0::float8 FROM generate_series(-100, 100) g UNION VALUES ('NaN'::float8), ('infinity'), "
+                                     "(1e-300)"),
         "moods": ("mood", "SELECT unnest(enum_range(NULL::mood))"),
         "positives": ("positive", "SELECT generate_series(1, 100)"),
         "span": ("interval", "SELECT g * interval '1 mon 3 days 04:05:06.7' FROM generate_series(-50, 50) g"),
@@ -114,7 +121,8 @@ def test_a_unique_index_in_the_primary_keys_place(pg, drover):
     pg.sql("""CREATE TABLE t (id bigint PRIMARY KEY, tenant integer NOT NULL, code text NOT NULL, a integer, b integer, c integer);
               CREATE UNIQUE INDEX ON t (tenant DESC, code DESC) INCLUDE (a);
               INSERT INTO t SELECT g, g % 5, 'code ' || g, g FROM generate_series(1, 300) g""")
-    finish(drover, drover.migration("batch", "-- drover: table t\n-- drover: key tenant, code\n-- drover: set b = a\n-- drover: batch-size 40\n"),
+    finish(drover, drover.migration("batch", "-- drover: table t\n-- drover: key tenant, code\n-- drover: set b = a\n-- drover: batch-size "
+                                             "40\n"),
            drover.migration("row", "-- drover: table t\n-- drover: key tenant, code\n-- drover: set c = a\n-- drover: mode row\n"))
     assert pg.value("SELECT count(*) FROM t WHERE b = a AND c = a") == 300
     assert pg.value("SELECT count(*) FROM drover.migrations WHERE key_columns = '{tenant,code}'") == 2
@@ -129,13 +137,17 @@ REFUSED = {
     "deferrable primary key": ("CREATE TABLE t (id bigint PRIMARY KEY DEFERRABLE, a int, b int)", "", "deferrable"),
     "an expression": ("CREATE TABLE t (id text NOT NULL, a int, b int); CREATE UNIQUE INDEX ON t (lower(id))", "id", "unique"),
     "part of a key": ("CREATE TABLE t (tenant int, id int, a int, b int, PRIMARY KEY (tenant, id))", "id", "unique"),
-    "five columns": ("CREATE TABLE t (k1 int, k2 int, k3 int, k4 int, k5 int, a int, b int, PRIMARY KEY (k1, k2, k3, k4, k5))", "", "four|4"),
-    "up and down": ("CREATE TABLE t (id int NOT NULL, k int NOT NULL, a int, b int); CREATE UNIQUE INDEX ON t (id, k DESC)", "id, k", "descending"),
-    "another collation": ("CREATE TABLE t (id text NOT NULL, a int, b int); CREATE UNIQUE INDEX ON t (id COLLATE \"C\")", "id", "collation"),
+    "five columns": ("CREATE TABLE t (k1 int, k2 int, k3 int, k4 int, k5 int, a int, b int, PRIMARY KEY (k1, k2, k3, k4, k5))", "",
+                     "four|4"),
+    "up and down": ("CREATE TABLE t (id int NOT NULL, k int NOT NULL, a int, b int); CREATE UNIQUE INDEX ON t (id, k DESC)", "id, k",
+                    "descending"),
+    "another collation": ("CREATE TABLE t (id text NOT NULL, a int, b int); CREATE UNIQUE INDEX ON t (id COLLATE \"C\")", "id",
+                          "collation"),
     "inheritance parent": ("CREATE TABLE t (id bigint PRIMARY KEY, a int, b int); CREATE TABLE child () INHERITS (t)", "", "inherit"),
     "view": ("CREATE TABLE base (id bigint PRIMARY KEY, a int, b int); CREATE VIEW t AS SELECT * FROM base", "", "view"),
     "materialized view": ("CREATE MATERIALIZED VIEW t AS SELECT 1 AS id, 2 AS a, 3 AS b", "id", "materialized view"),
-    "foreign table": ("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE t (id bigint, a int, b int) SERVER s",
+    "foreign table": ("CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; CREATE FOREIGN TABLE t (id bigint, a int, b "
+                      "int) SERVER s",
                       "", "foreign"),
 }
 

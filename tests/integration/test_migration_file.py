@@ -49,7 +49,8 @@ def test_all_mistakes_are_reported_at_once_with_their_lines(table, drover):
            line(9, "expression"), line(10, "soon"))
 
 
-@pytest.mark.parametrize("wrong, right", [("tabel", "table"), ("batchsize", "batch-size"), ("penidng", "pending"), ("Set", "set"), ("lock_timeout", "lock-timeout")])
+@pytest.mark.parametrize("wrong, right", [("tabel", "table"), ("batchsize", "batch-size"), ("penidng", "pending"), ("Set", "set"),
+                                          ("lock_timeout", "lock-timeout")])
 def test_an_unknown_directive_suggests_the_nearest(table, drover, wrong, right):
     refuse(table, drover, f"{GOOD}-- drover: {wrong} 5\n", line(3, f"{wrong}.*{right}"))
 
@@ -70,14 +71,16 @@ def test_an_unknown_directive_suggests_the_nearest(table, drover, wrong, right):
     ("-- drover: table t\n-- drover: backfill\nUPDATE t SET b = a;\n", ["pending"]),
     ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = a WHERE;\n", [line(4, "syntax")]),
     ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 'a;\n", [line(4, "unterminated")]),
-    ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\nBEGIN;\nUPDATE t SET b = a;\nCOMMIT;\n", [line(4, "BEGIN|transaction"), line(6, "COMMIT|transaction")]),
+    ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\nBEGIN;\nUPDATE t SET b = a;\nCOMMIT;\n",
+     [line(4, "BEGIN|transaction"), line(6, "COMMIT|transaction")]),
     (GOOD + "-- drover: nonsense\n-- drover: batch-size -1\n-- drover: batch-size 0\n", [line(3, "nonsense"), line(4, ""), line(5, "")]),
 ])
 def test_a_mistake_is_named(table, drover, text, patterns):
     refuse(table, drover, text, *patterns)
 
 
-@pytest.mark.parametrize("content", [b"\x00\x01\x02", b"-- drover: table t\n-- drover: set b = '\xff\xfe'\n", b"-- drover: table t\x00\n", b"\n" * 1000, b"a" * 2_000_000],
+@pytest.mark.parametrize("content", [b"\x00\x01\x02", b"-- drover: table t\n-- drover: set b = '\xff\xfe'\n", b"-- drover: table t\x00\n",
+                                     b"\n" * 1000, b"a" * 2_000_000],
                          ids=["binary", "not UTF-8", "NUL", "empty lines", "too large"])
 def test_a_malformed_file_is_one_clear_error(table, drover, content):
     path = drover.migration("m", "")
@@ -122,7 +125,8 @@ def test_columns_that_do_not_exist_are_named_all_at_once(table, drover):
     ("-- drover: table t\n-- drover: set b = a\n-- drover: pending count(*) > 1\n", 3, "aggregate"),
     ("-- drover: table t\n-- drover: set b = frobnicate(a)\n", 2, r"function frobnicate\(integer\) does not exist"),
     ("-- drover: table t\n-- drover: set b = 'x'::text\n", 2, "type"),
-    ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\n\nSELECT 1;\nUPDATE t SET bb = 1\n FROM :batch x\n WHERE x.id = t.id;\n", 6, "bb"),
+    ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: backfill\n\nSELECT 1;\nUPDATE t SET bb = 1\n FROM :batch x\n WHERE x.id "
+     "= t.id;\n", 6, "bb"),
     ("-- drover: table t\n-- drover: pending b IS NULL\n-- drover: handler procedure nobody\n", 3, "nobody"),
 ])
 def test_postgresqls_own_message_comes_with_the_line_in_the_file(table, drover, text, at, message):
@@ -197,7 +201,8 @@ def test_a_changed_file_is_refused_under_a_registered_name(table, drover):
 def test_amend_puts_a_mended_file_in_the_place_of_a_paused_one(table, drover):
     """The batches done under the first revision stay as they are; workers take up the second without a restart."""
     gate = Gate(table)
-    path = drover.migration("m", "-- drover: table t\n-- drover: set b = gate(a)\n-- drover: pending b IS NULL\n-- drover: batch-size 10\n-- drover: lock-timeout 60s\n")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = gate(a)\n-- drover: pending b IS NULL\n-- drover: batch-size "
+                                 "10\n-- drover: lock-timeout 60s\n")
     worker = drover.worker("--concurrency", "1")
     producer = drover.popen("produce", path, "--wait")
     gate.wait()
@@ -225,7 +230,8 @@ def test_amend_puts_a_mended_file_in_the_place_of_a_paused_one(table, drover):
     ("-- drover: table t\n-- drover: ledger\n-- drover: set b = a\n", "ledger"),
 ])
 def test_amend_keeps_table_key_mode_and_ledger(table, drover, text, what):
-    table.sql("ALTER TABLE t ADD code int; UPDATE t SET code = id; ALTER TABLE t ALTER code SET NOT NULL, ADD UNIQUE (code); CREATE TABLE u (LIKE t INCLUDING ALL)")
+    table.sql("ALTER TABLE t ADD code int; UPDATE t SET code = id; ALTER TABLE t ALTER code SET NOT NULL, ADD UNIQUE (code); CREATE TABLE "
+              "u (LIKE t INCLUDING ALL)")
     drover.run("produce", drover.migration("m", GOOD))
     drover.run("pause", "m")
     result = drover.run("amend", "m", drover.migration("m", text), rc=1)
@@ -234,7 +240,8 @@ def test_amend_keeps_table_key_mode_and_ledger(table, drover, text, what):
 
 
 def test_options_of_the_file_are_the_migrations_defaults(table, drover):
-    drover.run("produce", drover.migration("m", GOOD + "-- drover: tries 3\n-- drover: backoff 1,2\n-- drover: timeout 7s\n-- drover: lock-timeout 90ms\n-- drover: batch-size 30\n"))
+    drover.run("produce", drover.migration("m", GOOD + "-- drover: tries 3\n-- drover: backoff 1,2\n-- drover: timeout 7s\n-- drover: "
+                                                       "lock-timeout 90ms\n-- drover: batch-size 30\n"))
     settings = table.value("SELECT drover.settings_of(%s)", (migration_id(table, "m"),))
     assert {k: settings[k] for k in ("tries", "backoff", "query_timeout_ms", "lock_timeout_ms")} == {
         "tries": "3", "backoff": "1,2", "query_timeout_ms": "7000", "lock_timeout_ms": "90"}

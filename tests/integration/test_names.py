@@ -4,7 +4,8 @@ import pytest
 
 from lib.scenario import finish
 
-NAMES = ["Order", "select", "a b", 'quo"te', "it's", "ünï", "semi;colon", "$1", ":batch", "--x", "%s", "{table}", "back\\slash", "a,b", "a=b", "(x)",
+NAMES = ["Order", "select", "a b", 'quo"te', "it's", "ünï", "semi;colon", "$1", ":batch", "--x", "%s", "{table}", "back\\slash", "a,b",
+         "a=b", "(x)",
          "n" * 63, "drover", "1st", "*/", "new", "excluded", "changed", "still", "looked", "hits"]
 
 
@@ -18,7 +19,8 @@ def check(pg, drover, table, key, source, target, other):
            f"INSERT INTO {table} SELECT g, 'v' || g FROM generate_series(1, 60) g")
     finish(drover,
            drover.migration("batch", f"-- drover: table {table}\n-- drover: set {target} = upper({source})\n-- drover: batch-size 25\n"),
-           drover.migration("row", f"-- drover: table {table}\n-- drover: mode row\n-- drover: pending {other} IS NULL\n-- drover: backfill\n"
+           drover.migration("row", f"-- drover: table {table}\n-- drover: mode row\n-- drover: pending {other} IS NULL\n-- drover: "
+                                   f"backfill\n"
                                    f"UPDATE {table} t SET {other} = t.{source} || '!' FROM :batch x WHERE x.{key} = t.{key};\n"))
     assert pg.value(f"SELECT count(*) FROM {table} WHERE {target} = upper({source}) AND {other} = {source} || '!'") == 60
     drover.run("verify", "batch")
@@ -41,7 +43,8 @@ def test_a_table_in_the_search_path_stays_the_one_it_was_at_registration(pg, dro
     """The worker's own search path has a table of the same name in front."""
     pg.sql("CREATE SCHEMA app; CREATE SCHEMA decoy")
     for schema in ("app", "decoy"):
-        pg.sql(f"CREATE TABLE {schema}.t (id int PRIMARY KEY, a int, b int); INSERT INTO {schema}.t SELECT g, g FROM generate_series(1, 50) g;"
+        pg.sql(f"CREATE TABLE {schema}.t (id int PRIMARY KEY, a int, b int); INSERT INTO {schema}.t SELECT g, g FROM generate_series(1, "
+               f"50) g;"
                f"CREATE FUNCTION {schema}.f(int) RETURNS text LANGUAGE sql AS $$ SELECT '{schema}' $$;"
                f"ALTER TABLE {schema}.t ADD c text")
     path = drover.migration("m", "-- drover: table t\n-- drover: set b = a\n-- drover: set c = f(a)\n-- drover: pending b IS NULL\n")

@@ -92,10 +92,12 @@ def test_the_whole_console_behind_a_pooler(pg, pooled):
         drover.run(*args, rc=None)
     assert pg.value("SELECT count(*) FROM t WHERE b = a") == 300
     with bouncer.conn(pg.name) as conn:
-        left = conn.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name IN ('search_path', 'lock_timeout', 'statement_timeout', 'row_security')").fetchall()
+        left = conn.execute("SELECT name FROM pg_settings WHERE source = 'session' AND name IN ('search_path', 'lock_timeout', "
+                            "'statement_timeout', 'row_security')").fetchall()
         assert left == []
         assert conn.execute("SELECT count(*) FROM pg_prepared_statements").fetchone()[0] == 0
-        assert conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())").fetchone()[0] == 0
+        assert conn.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE "
+                            "datname = current_database())").fetchone()[0] == 0
 
 
 def test_pgbouncer_restarted_in_the_middle(pg, pooled):
@@ -123,7 +125,8 @@ def test_a_pool_smaller_than_the_lanes(pg, redis):
         drover = Drover(bouncer.url(pg.name), redis.url)
         try:
             pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, 300) g")
-            finish(drover, drover.migration("m", "-- drover: table t\n-- drover: ledger\n-- drover: set n = n + 1\n-- drover: batch-size 10\n"),
+            finish(drover, drover.migration("m", "-- drover: table t\n-- drover: ledger\n-- drover: set n = n + 1\n-- drover: batch-size "
+                                                 "10\n"),
                    worker=["--concurrency", "8"])
             assert pg.sql("SELECT n, count(*) FROM t GROUP BY 1") == [(1, 300)]
         finally:

@@ -14,7 +14,8 @@ CHANGES = {
     "ledger-only batches": "-- drover: ledger\n-- drover: set n = n + 1\n",
     "ledger-only rows": "-- drover: ledger\n-- drover: mode row\n-- drover: set n = n + 1\n",
     "predicate batches": "-- drover: pending n = 0\n-- drover: set n = n + 1\n",
-    "predicate rows": "-- drover: pending n = 0\n-- drover: mode row\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id;\n",
+    "predicate rows": "-- drover: pending n = 0\n-- drover: mode row\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id "
+                      "= t.id;\n",
 }
 
 

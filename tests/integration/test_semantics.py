@@ -72,7 +72,8 @@ def test_nothing_that_the_application_wrote_meanwhile_is_overwritten(pg, drover,
     rows = 1500
     pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b text); INSERT INTO t SELECT g, -g FROM generate_series(1, {rows}) g")
     change = {"set": "-- drover: set b = 'drover ' || a\n",
-              "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 'drover ' || a FROM :batch x WHERE x.id = t.id;\n"}[way]
+              "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 'drover ' || a FROM :batch x WHERE x.id = "
+                          "t.id;\n"}[way]
     path = drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 20\n{change}")
     drover.run("init")
     drover.run("config", "processing_interval_ms=10")
@@ -81,7 +82,8 @@ def test_nothing_that_the_application_wrote_meanwhile_is_overwritten(pg, drover,
     application.start()
     producer = drover.popen("produce", path, "--wait")
     # New rows in the old shape come to an end some time: before that it cannot be complete.
-    wait_for(lambda: application.writes >= 1000 and pg.value("SELECT scan_done_at IS NOT NULL FROM drover.migrations"), "the scan is through")
+    wait_for(lambda: application.writes >= 1000 and pg.value("SELECT scan_done_at IS NOT NULL FROM drover.migrations"),
+             "the scan is through")
     application.stop()
     producer.wait(120)
     worker.terminate()
@@ -116,7 +118,8 @@ def test_a_migration_that_does_not_converge_is_paused_and_changes_nothing(pg, dr
 @pytest.mark.parametrize("way", ["set", "backfill"])
 def test_ledger_only_changes_each_row_once_whatever_is_delivered_how_often(pg, drover, redis, mode, way):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g * 3 FROM generate_series(1, 400) g")
-    change = {"set": "-- drover: set n = n + 1\n", "backfill": "-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id;\n"}[way]
+    change = {"set": "-- drover: set n = n + 1\n",
+              "backfill": "-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id;\n"}[way]
     path = drover.migration("m", f"-- drover: table t\n-- drover: ledger\n-- drover: mode {mode}\n-- drover: batch-size 25\n{change}")
     queue(drover, path)
     client = redis.client(decode_responses=False)
@@ -148,8 +151,10 @@ def test_ledger_only_with_gaps_does_not_touch_rows_that_came_later(pg, drover):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_where_says_which_rows_are_meant(pg, drover, mode):
-    pg.sql("CREATE TABLE t (id int PRIMARY KEY, kind text, a int, b int); INSERT INTO t SELECT g, CASE WHEN g % 4 = 0 THEN 'x' ELSE 'y' END, g FROM generate_series(1, 400) g")
-    path = drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: where kind = 'x' -- only these\n-- drover: set b = a\n-- drover: batch-size 30\n")
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, kind text, a int, b int); INSERT INTO t SELECT g, CASE WHEN g % 4 = 0 THEN 'x' ELSE 'y' "
+           "END, g FROM generate_series(1, 400) g")
+    path = drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: where kind = 'x' -- only these\n-- drover: set b "
+                                 f"= a\n-- drover: batch-size 30\n")
     queue(drover, path)
     pg.sql("UPDATE t SET kind = 'y' WHERE id = 8; UPDATE t SET kind = 'x' WHERE id = 9")  # as it is at the moment of the change
     finish(drover, path)
@@ -197,9 +202,11 @@ UPDATE customers c SET address_id = a.id
 
 INSERT INTO log SELECT count(*), :keys FROM :batch;
 """))
-    assert pg.value("SELECT count(*) FROM customers c JOIN addresses a ON a.id = c.address_id AND a.customer_id = c.id WHERE c.street = a.street") == 252
+    assert pg.value("SELECT count(*) FROM customers c JOIN addresses a ON a.id = c.address_id AND a.customer_id = c.id WHERE c.street = "
+                    "a.street") == 252
     assert pg.sql("SELECT count(*), count(address_id) FROM customers WHERE street IS NULL OR id <= 20") == [(48, 20)]
-    assert pg.value("SELECT array_agg(k ORDER BY k) = (SELECT array_agg(id ORDER BY id) FROM customers WHERE id > 20 AND id % 10 <> 0) FROM log, unnest(keys) k")
+    assert pg.value("SELECT array_agg(k ORDER BY k) = (SELECT array_agg(id ORDER BY id) FROM customers WHERE id > 20 AND id % 10 <> 0) "
+                    "FROM log, unnest(keys) k")
     assert pg.value("SELECT count(*) FROM log WHERE n <> cardinality(keys)") == 0
     drover.run("verify", "m")
 
@@ -222,7 +229,8 @@ def test_the_key_does_not_change(pg, drover):
     """Neither can the walk's own key, nor does another unique column need anything special."""
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, code int UNIQUE, moved bool); INSERT INTO t SELECT g, g FROM generate_series(1, 100) g;"
            "CREATE TABLE child (code int REFERENCES t (code) ON UPDATE CASCADE); INSERT INTO child SELECT code FROM t")
-    result = drover.run("produce", drover.migration("key", "-- drover: table t\n-- drover: pending moved IS NULL\n-- drover: set id = id + 1000\n-- drover: set moved = true\n"), rc=1)
+    result = drover.run("produce", drover.migration("key", "-- drover: table t\n-- drover: pending moved IS NULL\n-- drover: set id = id + "
+                                                           "1000\n-- drover: set moved = true\n"), rc=1)
     assert re.search(r":3: .*key", result.err), result
     finish(drover, drover.migration("m", "-- drover: table t\n-- drover: pending moved IS NULL\n-- drover: batch-size 30\n"
                                          "-- drover: set code = code + 1000000\n-- drover: set moved = true\n"))
@@ -246,8 +254,10 @@ def test_child_rows_can_be_inserted_while_a_job_holds_its_locks(pg, drover, way)
     pg.sql("""CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 50) g;
               CREATE TABLE child (t_id int REFERENCES t)""")
     gate = Gate(pg)
-    change = {"set": "-- drover: set b = gate(a)\n", "backfill": "-- drover: backfill\nUPDATE t SET b = a FROM :batch x WHERE x.id = t.id;\nSELECT gate(1);\n"}[way]
-    producer = drover.popen("produce", drover.migration("m", f"-- drover: table t\n-- drover: pending b IS NULL\n-- drover: lock-timeout 60s\n{change}"), "--wait")
+    change = {"set": "-- drover: set b = gate(a)\n",
+              "backfill": "-- drover: backfill\nUPDATE t SET b = a FROM :batch x WHERE x.id = t.id;\nSELECT gate(1);\n"}[way]
+    producer = drover.popen("produce", drover.migration("m", f"-- drover: table t\n-- drover: pending b IS NULL\n-- drover: lock-timeout "
+                                                             f"60s\n{change}"), "--wait")
     worker = drover.worker()
     gate.wait()
     with pg.conn() as app:
@@ -263,7 +273,8 @@ def test_two_producers_of_one_migration(pg, drover):
     """The second says who has it, waits, and takes over when the first is gone."""
     gate = Gate(pg)
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 50) g")
-    path = drover.migration("m", "-- drover: table t\n-- drover: pending b IS NULL\n-- drover: lock-timeout 60s\n-- drover: set b = gate(a)\n")
+    path = drover.migration("m", "-- drover: table t\n-- drover: pending b IS NULL\n-- drover: lock-timeout 60s\n-- drover: set b = "
+                                 "gate(a)\n")
     worker = drover.worker()
     first = drover.popen("produce", path, "--wait")
     gate.wait()
@@ -279,7 +290,8 @@ def test_two_producers_of_one_migration(pg, drover):
 
 def test_settings_of_the_session_are_those_of_the_registration(pg, drover):
     """Time zone and date style of whoever runs the worker do not matter."""
-    pg.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, day text); INSERT INTO t SELECT g, '2024-06-30 20:00:00+00' FROM generate_series(1, 50) g")
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, at timestamptz, day text); INSERT INTO t SELECT g, '2024-06-30 20:00:00+00' FROM "
+           "generate_series(1, 50) g")
     path = drover.migration("m", "-- drover: table t\n-- drover: set day = at::text\n-- drover: pending day IS NULL\n")
     drover.run("produce", path, env={"PGOPTIONS": "-c TimeZone=Asia/Tokyo -c DateStyle=German"})
     drover.run_worker("--stop-when-empty", env={"PGOPTIONS": "-c TimeZone=America/New_York -c DateStyle=SQL"})
@@ -291,5 +303,6 @@ def test_a_row_policy_raises_rather_than_hides_rows(pg, drover):
     pg.sql(f'GRANT CREATE ON DATABASE "{pg.name}" TO {role}; GRANT ALL ON SCHEMA public TO {role}')
     pg.sql("""CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 50) g;
               ALTER TABLE t ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 10)""", user=role)
-    result = drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = a\n"), env={"DATABASE_URL": pg.url_as(role)}, rc=1)
+    result = drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = a\n"),
+                        env={"DATABASE_URL": pg.url_as(role)}, rc=1)
     assert re.search("row-level security|row security", result.err), result

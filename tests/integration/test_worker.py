@@ -17,7 +17,8 @@ LEASE = ["--lease", "3"]
 
 
 def table(pg, rows=200, name="t"):
-    pg.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, a int, b int, n int NOT NULL DEFAULT 0); INSERT INTO {name} SELECT g, g FROM generate_series(1, {rows}) g")
+    pg.sql(f"CREATE TABLE {name} (id int PRIMARY KEY, a int, b int, n int NOT NULL DEFAULT 0); INSERT INTO {name} SELECT g, g FROM "
+           f"generate_series(1, {rows}) g")
 
 
 def migration(drover, change="-- drover: set n = n + 1", mode="batch", size=10, name="m", of="t", lock_timeout="60s"):
@@ -59,7 +60,8 @@ def test_a_drain_loses_no_time_and_uses_no_attempts(pg, drover, redis, mode):
     worker = drover.worker("--concurrency", "2", "--name", "first", "--lease", "60")
     gate.wait(2)
     worker.terminate()
-    wait_for(lambda: leased(redis, pg).get("first", 0) <= (2 if mode == "batch" else 20), lambda: f"it gives back what is not started: {leased(redis, pg)}")
+    wait_for(lambda: leased(redis, pg).get("first", 0) <= (2 if mode == "batch" else 20),
+             lambda: f"it gives back what is not started: {leased(redis, pg)}")
     assert worker.running and len(gate.waiting()) == 2
     gate.open()
     worker.wait()
@@ -379,10 +381,13 @@ def test_programs_started_while_the_servers_are_away_wait_and_say_so(own, own_pg
 
 GARBAGE = [
     {"j": b""}, {"j": b"\xc1"}, {"j": b"\xff" * 100}, {"j": b"DROP TABLE t"}, {"x": b"y"}, {"j": b"\x93\x01\xa1B\x01", "more": b"1"},
-    {"j": b"\x93\x01\xa1B\x00"}, {"j": b"\x93\x01\xa1B\xff"}, {"j": b"\x93\x01\xa1B\xce\xff\xff\xff\xff"}, {"j": b"\x93\x01\xa1B\xcf" + b"\xff" * 8},
-    {"j": b"\x93\x02\xa1B\x01"}, {"j": b"\x93\x01\xa1Z\x01"}, {"j": b"\x93\x01\xa1L\x01"}, {"j": b"\x93\x01\xa1F\x01"}, {"j": b"\x93\x01\xa1F\xcd\x03\xe7"},
+    {"j": b"\x93\x01\xa1B\x00"}, {"j": b"\x93\x01\xa1B\xff"}, {"j": b"\x93\x01\xa1B\xce\xff\xff\xff\xff"},
+           {"j": b"\x93\x01\xa1B\xcf" + b"\xff" * 8},
+    {"j": b"\x93\x02\xa1B\x01"}, {"j": b"\x93\x01\xa1Z\x01"}, {"j": b"\x93\x01\xa1L\x01"}, {"j": b"\x93\x01\xa1F\x01"},
+           {"j": b"\x93\x01\xa1F\xcd\x03\xe7"},
     {"j": b"\x94\x01\xa1R\x01\x91\xa11"}, {"j": b"\x94\x01\xa1R\xcd\x03\xe7\x91\xa11"}, {"j": b"\x94\x01\xa1R\x01\x92\xa11\xa12"},
-    {"j": b"\x94\x01\xa1R\x01\x91\xa3abc"}, {"j": b"\x94\x01\xa1R\x01\x91\xa9999999999"}, {"j": b"\xdd\xff\xff\xff\xff"}, {"j": b"\x94\x01\xa1R\x01\xdd\xff\xff\xff\xff"},
+    {"j": b"\x94\x01\xa1R\x01\x91\xa3abc"}, {"j": b"\x94\x01\xa1R\x01\x91\xa9999999999"}, {"j": b"\xdd\xff\xff\xff\xff"},
+           {"j": b"\x94\x01\xa1R\x01\xdd\xff\xff\xff\xff"},
     {"j": b"\x93\x01\xa1B\x01\x00"}, {"j": b"\x81\x01\x02"}, {"j": b"x" * 70000},
 ]
 
@@ -520,7 +525,8 @@ def test_a_worker_with_the_least_rights(pg, drover, redis, mode):
     worker.wait()
     assert_every_row_once(pg)
     for query in ("UPDATE drover.migrations SET source = 'x'", "UPDATE drover.migrations SET plan = '{}'", "DELETE FROM drover.batches",
-                  "INSERT INTO drover.migrations (name) VALUES ('x')", "DELETE FROM t", "UPDATE drover.worker_config SET value = 1", "DROP SCHEMA drover CASCADE"):
+                  "INSERT INTO drover.migrations (name) VALUES ('x')", "DELETE FROM t", "UPDATE drover.worker_config SET value = 1",
+                  "DROP SCHEMA drover CASCADE"):
         with pytest.raises(Exception, match="permission denied|must be owner"):
             pg.sql(query, user=role)
 
