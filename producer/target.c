@@ -7,14 +7,16 @@
 #include "ledger/settings.h"
 #include "registration/register.h"
 
-void target_print_problems(const struct cli_call *call, struct problems *p, const char *file)
+void target_print_problems(const struct cli_call *call, struct problems *p, const char *file, struct err *err)
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(256 * 1024);
 
-	if (p->n == 0 || cli_flag(call, "--json"))
+	if (p->n == 0 || err->code != ST_INPUT || cli_flag(call, "--json"))
 		return;
 	problems_print(p, file, &text);
 	fputs(text.data, stderr);
+	/* Said above; --json has the first in its message instead. */
+	err_set(err, err->code, "%zu mistake%s in '%s'; nothing was changed", p->total, p->total == 1 ? "" : "s", file);
 }
 
 /* A file, or what was meant as one. */
@@ -38,7 +40,7 @@ int target_read(struct target *t, const struct cli_call *call, const char *arg, 
 	problems_init(&problems);
 	rc = migration_file_read(arg, &t->file, &problems, err);
 	if (rc != 0)
-		target_print_problems(call, &problems, arg);
+		target_print_problems(call, &problems, arg, err);
 	problems_free(&problems);
 	return rc;
 }
@@ -85,7 +87,7 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 	problems_init(&problems);
 	rc = register_migration(con->pg, t->file, &options, &r, &problems, err);
 	if (rc != 0)
-		target_print_problems(call, &problems, t->arg);
+		target_print_problems(call, &problems, t->arg, err);
 	problems_free(&problems);
 	if (rc != 0)
 		return rc;

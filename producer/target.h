@@ -32,7 +32,7 @@ MUST_CHECK int target_read(struct target *t, const struct cli_call *call, const 
 MUST_CHECK int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err);
 
 /* All mistakes of @file on stderr, each with its line, before the error that sums them up; nothing with --json. */
-void target_print_problems(const struct cli_call *call, struct problems *p, const char *file);
+void target_print_problems(const struct cli_call *call, struct problems *p, const char *file, struct err *err);
 
 void target_close(struct target *t);
 

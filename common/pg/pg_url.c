@@ -66,6 +66,10 @@ static void mask(struct pg_url *u)
 	buf_printf(&b, "/%s", dbname != NULL ? dbname : "");
 	if (local && host != NULL && host[0] != '\0')
 		buf_printf(&b, "?host=%s%s%s", host, port != NULL ? "&port=" : "", port != NULL ? port : "");
+	if (user == NULL && host == NULL && dbname == NULL) {
+		buf_reset(&b);
+		buf_puts(&b, "libpq's default server (neither DATABASE_URL nor PGHOST says which)");
+	}
 	snprintf(u->masked, sizeof(u->masked), "%s", buf_ok(&b) ? b.data : "postgresql://...");
 	buf_free(&b);
 }

@@ -44,7 +44,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	if (rc == 0)
 		rc = report(call, &registration, err);
 	else
-		target_print_problems(call, &problems, call->args[1]);
+		target_print_problems(call, &problems, call->args[1], err);
 	migration_file_free(file);
 	problems_free(&problems);
 	return rc;
