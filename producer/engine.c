@@ -140,7 +140,7 @@ static int audit(struct engine *e, struct err *err)
 	e->jobs += pushed;
 	e->result->refilled += (int64_t)pushed;
 	if (rc == 0 && pushed > 0)
-		engine_say(e, "pushed %" PRIu64 " job%s again that Redis did not have", pushed, pushed == 1 ? "" : "s");
+		engine_note(e, "pushed %" PRIu64 " job%s again that Redis did not have", pushed, pushed == 1 ? "" : "s");
 	return rc;
 }
 
@@ -305,7 +305,7 @@ static int begin(struct engine *e, struct err *err)
 	if (reopen)
 		rc = pg_exec(e->con->pg, SQL_MIGRATION_MOVE, 5, move, NULL, err);
 	if (rc == 0 && reopen && complete) {
-		engine_say(e, "'%s' was complete: looking again for rows that turned up since", e->charge.name);
+		engine_note(e, "'%s' was complete: looking again for rows that turned up since", e->charge.name);
 		rc = pg_exec(e->con->pg, SQL_SWEEP_BEGIN, 3, sweep, NULL, err);
 	}
 	return rc == 0 ? look(e, err) : rc;

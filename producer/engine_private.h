@@ -46,7 +46,9 @@ uint64_t engine_now(void);
 
 /* One line to the operator, the progress line out of its way. */
 void engine_say(struct engine *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* The same, unless it was the last thing said. */
+/* The same of what is well: not with --quiet. */
+void engine_note(struct engine *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* As engine_say(), unless it was the last thing said. */
 void engine_say_once(struct engine *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The counts, now and then; the progress line. */

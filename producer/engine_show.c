@@ -43,6 +43,19 @@ void engine_say(struct engine *e, const char *fmt, ...)
 	print(e, line);
 }
 
+void engine_note(struct engine *e, const char *fmt, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	if (cli_flag(e->call, "--quiet"))
+		return;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	print(e, line);
+}
+
 void engine_say_once(struct engine *e, const char *fmt, ...)
 {
 	char line[sizeof(e->said)];

@@ -118,7 +118,7 @@ DECLARE
   changed bigint := current_setting('drover.changed')::bigint;
 BEGIN
   IF current_setting('drover.left') <> '' THEN
-    RAISE EXCEPTION 'does not converge: the row % is still pending after it was changed', current_setting('drover.left')
+    RAISE EXCEPTION 'the row % is still pending after it was changed', current_setting('drover.left')
       USING ERRCODE = 'DR005';
   END IF;
   INSERT INTO drover.lane_counts AS c (migration_id, lane, rows_changed, rows_skipped, jobs)
