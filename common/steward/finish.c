@@ -206,12 +206,15 @@ static int complete(struct finisher *f, enum finish *ret, struct err *err)
 	struct charge *c = f->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char detail[128];
-	const char *more[] = { c->at.row_limit > 0 ? "limited" : "complete", c->who, detail };
+	char actor[sizeof(c->who)]; /* without the namespace, which tells people nothing */
+	const char *more[] = { c->at.row_limit > 0 ? "limited" : "complete", actor, detail };
 	int rc = c->ledger_only && c->row_mode ? prune(c, err) : 0;
 
 	if (rc != 0)
 		return rc;
-	snprintf(detail, sizeof(detail), "%" PRId64 " rows found, %" PRId64 " sweeps", c->at.rows_found, c->at.sweep);
+	snprintf(actor, sizeof(actor), "%.*s", (int)strcspn(c->who, "#"), c->who);
+	snprintf(detail, sizeof(detail), "%" PRId64 " rows found, %" PRId64 " sweep%s", c->at.rows_found, c->at.sweep,
+		 c->at.sweep == 1 ? "" : "s");
 	rc = fenced(c, SQL_FINISH_COMPLETE, 3, more, &res, err);
 	if (rc != 0)
 		return rc;

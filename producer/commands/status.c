@@ -310,7 +310,10 @@ static void put_full(struct out *out, const struct standing *s, const struct fle
 	put_count(out, s->depth_known, s->depth.leased);
 	put_count(out, s->depth_known, s->depth.delayed);
 	out_uint(out, f->working);
-	out_text(out, s->producing ? s->producer : NULL);
+	if (s->producing && s->producer != NULL)
+		out_textf(out, "%.*s", (int)strcspn(s->producer, "#"), s->producer); /* the namespace behind it tells people nothing */
+	else
+		out_null(out);
 	put_why(out, why);
 }
 
