@@ -1,5 +1,6 @@
 """Fixtures of the integration tests: see README.md."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ import pytest
 from lib.drover import Drover, binaries
 from lib.pgbouncer import PgBouncer
 from lib.postgres import Postgres
+from lib.proxy import Proxy
 from lib.redis_server import Redis
 
 
@@ -60,6 +62,13 @@ def pgbouncer(pg):
     """A PgBouncer in transaction mode before the database; pgbouncer.url(pg.name)."""
     with PgBouncer(pg.server) as bouncer:
         yield bouncer
+
+
+@pytest.fixture
+def network():
+    """network(server): a proxy before a Postgres or a Redis, whose network can be broken; network(pg.server).url(pg.url)."""
+    with contextlib.ExitStack() as proxies:
+        yield lambda server, **kwargs: proxies.enter_context(Proxy(server.socket, **kwargs))
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ class Postgres:
         self.data = self.dir / "data"
         self.log_path = self.dir / "log"
         self.port = 5432
+        self.socket = self.dir / f".s.PGSQL.{self.port}"
         self.process = None
         shared = os.environ.get("DROVER_TEST_TMP")
         if fresh or shared is None:
