@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/failpoint.h"
 #include "pg/pg_error.h"
 #include "pg/pg_status.h"
 #include "pg/pg_sync.h"
@@ -320,6 +321,7 @@ static int start(struct engine *e, struct err *err)
 
 		if (rc == 0)
 			rc = engine_lease(e, &why);
+		FAILPOINT(producer_leased);
 		if (rc == 0)
 			rc = begin(e, &why);
 		if (rc == 0)

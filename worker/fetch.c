@@ -8,6 +8,7 @@
 
 #include <utlist.h>
 
+#include "core/failpoint.h"
 #include "core/log.h"
 #include "worker/worker_private.h"
 
@@ -109,6 +110,8 @@ static void take_in(struct fetch *f, const redisReply *reply)
 	for (size_t i = 0; entry_stream_at(reply, i, &name, &len, &list); i++) {
 		struct intake in = { .worker = f->worker, .mig = asked_for(f, name, len) };
 
+		if (list->type == REDIS_REPLY_ARRAY && list->elements > 0)
+			FAILPOINT(worker_fetched);
 		if (in.mig == NULL)
 			continue; /* forgotten meanwhile: its leases run out */
 		if (entry_read_list(list, on_entry, &in) != 0)

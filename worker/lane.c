@@ -38,6 +38,22 @@ static void count_deadlock(struct lane *l)
 	log_warn("migration.one_lane", "migration=%s deadlocks=%" PRIu64 " for_ms=%d", m->name, m->deadlocks, ONE_LANE_MS);
 }
 
+static const struct {
+	enum failpoint before, before_commit, sent, done;
+} points[TX_NR] = {
+	[TX_WORK] = { FAILPOINT_worker_before_claim, FAILPOINT_worker_before_commit, FAILPOINT_worker_commit_sent,
+		      FAILPOINT_worker_committed },
+	[TX_MARK] = { FAILPOINT_worker_before_mark, FAILPOINT_none, FAILPOINT_worker_mark_sent, FAILPOINT_worker_marked },
+	[TX_NOTE] = { .before = FAILPOINT_worker_before_note, .done = FAILPOINT_worker_noted },
+	[TX_SPLIT] = { FAILPOINT_worker_before_split, FAILPOINT_worker_split_before_commit, FAILPOINT_worker_split_sent,
+		       FAILPOINT_worker_split_done },
+	[TX_BURY] = { FAILPOINT_worker_before_bury, FAILPOINT_worker_bury_before_commit, FAILPOINT_worker_bury_sent,
+		      FAILPOINT_worker_buried },
+	[TX_BREAKER] = { .done = FAILPOINT_worker_breaker_asked },
+	[TX_RETRY] = { FAILPOINT_worker_before_retry, FAILPOINT_none, FAILPOINT_worker_retry_sent, FAILPOINT_worker_retrying },
+	[TX_PAUSE] = { .before = FAILPOINT_worker_before_pause, .done = FAILPOINT_worker_pause_done },
+};
+
 static void on_op(struct pg_op *op)
 {
 	struct lane *l = container_of(op, struct lane, op);
@@ -45,6 +61,10 @@ static void on_op(struct pg_op *op)
 	struct tx_answer a;
 
 	tx_read(&l->tx, r, op, &a);
+	if (a.status == 0)
+		FAILPOINT_AT(points[l->tx.kind].done);
+	else if (l->tx.kind == TX_WORK && a.status == ST_SQL)
+		FAILPOINT(worker_failed);
 	if (a.status == ST_SQL && a.class == PG_CLASS_OUTAGE)
 		l->wants_renew = true;
 	if (a.status == ST_SQL && strcmp(a.sqlstate, "40P01") == 0)
@@ -68,6 +88,9 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 	if (kind == TX_WORK)
 		l->commits_before = r->mig->commits;
 	l->op.cb = on_op;
+	l->op.before_last = points[kind].before_commit;
+	l->op.sent = points[kind].sent;
+	FAILPOINT_AT(points[kind].before);
 	return pg_link_run(l->link, &l->op, l->tx.steps, l->tx.n, l->tx.deadline_ms);
 }
 

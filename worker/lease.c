@@ -100,6 +100,8 @@ static void on_renewed(void *arg, int status, const redisReply *reply)
 	struct entry_id id;
 	size_t lost = 0;
 
+	if (status == 0)
+		FAILPOINT(worker_renewed);
 	for (size_t i = 0; status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
 		const redisReply *r = reply->element[i];
 
@@ -134,6 +136,7 @@ static void renew_some(struct worker *w, struct mig *m, const struct entry_id *i
 		}
 		if (queue_call(w->commands, &queue_renew, 1, n + 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_renewed, r) == 0)
 			r = NULL;
+		redis_link_pass(w->commands, FAILPOINT_worker_renew_sent);
 	}
 	free(r);
 	free(argv);

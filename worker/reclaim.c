@@ -101,6 +101,7 @@ static void take_in(struct call *c, struct mig *m, const redisReply *reply)
 		m->taken_over = 0;
 		return;
 	}
+	FAILPOINT(worker_taken_over);
 	t.entries = calloc(list->elements, sizeof(*t.entries));
 	if (t.entries == NULL)
 		return;
@@ -145,6 +146,7 @@ static void take_over(struct worker *w, struct mig *m, unsigned free_lanes)
 	if (c != NULL &&
 	    queue_call(w->commands, &queue_take_over, 1, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS, on_taken_over, c) != 0)
 		call_free(c);
+	redis_link_pass(w->commands, FAILPOINT_worker_take_over_sent);
 }
 
 static void on_reclaim_timer(void *arg)
@@ -183,6 +185,7 @@ static void on_promoted(void *arg, int status, const redisReply *reply)
 	    reply->element[1]->type == REDIS_REPLY_INTEGER) {
 		m->delayed_left = (uint64_t)reply->element[1]->integer;
 		if (reply->element[0]->integer > 0) {
+			FAILPOINT(worker_promoted);
 			m->found_empty = false;
 			loop_timer_start(w->promote_timer, reply->element[0]->integer >= atoi(PROMOTE_MOST) ? 0 : WORKER_PROMOTE_MS);
 		}
@@ -288,6 +291,7 @@ static void on_promote_timer(void *arg)
 		c = call_new(w, m);
 		if (c != NULL && queue_call(w->commands, &queue_promote, 2, 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_promoted, c) != 0)
 			call_free(c);
+		redis_link_pass(w->commands, FAILPOINT_worker_promote_sent);
 		if (worker_now() - m->consumers_ms >= FORGET_MS)
 			look_at_consumers(w, m);
 	}

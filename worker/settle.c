@@ -57,7 +57,18 @@ static void add(struct args *a, const char *s)
 
 /* ------------------------------------------------------------ answers */
 
+static const struct {
+	enum failpoint before, sent, answered;
+} points[SETTLE_NR] = {
+	[SETTLE_ACK] = { FAILPOINT_none, FAILPOINT_worker_ack_sent, FAILPOINT_worker_acked },
+	[SETTLE_PARTS] = { .sent = FAILPOINT_worker_parts_sent },
+	[SETTLE_RETRY] = { .sent = FAILPOINT_worker_retry_pushed },
+	[SETTLE_DELAY] = { FAILPOINT_worker_before_delay, FAILPOINT_worker_delay_sent, FAILPOINT_none },
+	[SETTLE_BACK] = { FAILPOINT_worker_before_give_back, FAILPOINT_worker_give_back_sent, FAILPOINT_worker_gave_back },
+};
+
 struct pending {
+	enum settle_kind kind;
 	settle_fn cb;
 	void *arg;
 	unsigned answers; /* still to come */
@@ -73,16 +84,18 @@ static void on_answer(void *arg, int status, const redisReply *reply)
 		p->status = status;
 	if (--p->answers > 0)
 		return;
+	if (p->status == 0)
+		FAILPOINT_AT(points[p->kind].answered);
 	p->cb(p->arg, p->status);
 	free(p);
 }
 
-static struct pending *pending_new(settle_fn cb, void *arg, unsigned answers)
+static struct pending *pending_new(enum settle_kind kind, settle_fn cb, void *arg)
 {
 	struct pending *p = calloc(1, sizeof(*p));
 
 	if (p != NULL)
-		*p = (struct pending){ .cb = cb, .arg = arg, .answers = answers };
+		*p = (struct pending){ .kind = kind, .cb = cb, .arg = arg, .answers = kind == SETTLE_ACK ? 4 : 1 };
 	return p;
 }
 
@@ -111,6 +124,7 @@ static int send_ack(struct worker *w, struct job_run *r, struct pending *p)
 			add(&a, a.ids[i]);
 		if (redis_link_send(w->commands, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, on_answer, p) != 0)
 			p->answers--;
+		redis_link_pass(w->commands, FAILPOINT_worker_ack_halfway);
 		/* XDEL: the same without the group. */
 		a.v[1] = "XDEL";
 		a.lens[1] = 4;
@@ -197,11 +211,12 @@ static int send_back(struct worker *w, struct job_run *r, enum settle_kind kind,
 
 int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, settle_fn cb, void *arg)
 {
-	struct pending *p = pending_new(cb, arg, kind == SETTLE_ACK ? 4 : 1);
+	struct pending *p = pending_new(kind, cb, arg);
 	int rc;
 
 	if (p == NULL)
 		return ST_NOMEM;
+	FAILPOINT_AT(points[kind].before);
 	if (kind == SETTLE_ACK)
 		rc = send_ack(w, r, p);
 	else if (kind == SETTLE_PARTS || kind == SETTLE_RETRY)
@@ -212,6 +227,7 @@ int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, sett
 		free(p);
 		return rc;
 	}
+	redis_link_pass(w->commands, points[kind].sent);
 	/* What --stop-when-empty knows of Redis is out of date now. */
 	if (kind == SETTLE_DELAY || kind == SETTLE_RETRY)
 		r->mig->delayed_left = UINT64_MAX;

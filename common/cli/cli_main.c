@@ -6,6 +6,7 @@
 
 #include "cli/cli_private.h"
 #include "cli/output.h"
+#include "core/failpoint.h"
 #include "core/text.h"
 
 #define TEXT_MAX (4u << 20) /* generated texts */
@@ -179,6 +180,10 @@ int cli_main(const struct cli_program *program, int argc, char **argv, void *ctx
 	int rc;
 
 	rc = cli_parse(&call, program, argc, argv, &err);
+#ifdef DROVER_FAILPOINTS
+	if (rc == 0)
+		rc = failpoint_setup(getenv("DROVER_FAILPOINT"), &err);
+#endif
 	if (rc == 0)
 		rc = run(&call, ctx, &err);
 	if (rc >= 0 && (fflush(stdout) != 0 || ferror(stdout)))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/failpoint.h"
 #include "pg/pg_sync.h"
 #include "sql.h"
 
@@ -190,8 +191,10 @@ static int upgrade(struct pg_sync *c, struct schema_info *ret, struct err *err)
 
 	if (rc == 0)
 		rc = upgrade_locked(c, ret, err);
+	FAILPOINT(schema_before_commit);
 	if (rc == 0)
 		rc = pg_exec(c, "COMMIT", 0, NULL, NULL, err);
+	FAILPOINT(schema_installed);
 	if (rc == 0)
 		return 0;
 	pg_rollback(c);

@@ -1,6 +1,8 @@
 #include "pg/pg_link.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -363,6 +365,18 @@ static void on_socket(void *arg, bool readable, bool writable)
 		lost_conn(l);
 }
 
+/* All that was sent so far is on the wire when @p is passed. */
+static bool pass_sent(struct pg_link *l, enum failpoint p)
+{
+	struct pollfd fd = { .fd = PQsocket(l->conn), .events = POLLOUT };
+
+	while (FAILPOINT_SET_AT(p) && PQflush(l->conn) == 1)
+		if (poll(&fd, 1, -1) < 0 && errno != EINTR)
+			return false;
+	FAILPOINT_AT(p);
+	return true;
+}
+
 int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
 {
 	bool sent = true;
@@ -383,9 +397,11 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	for (unsigned i = 0; i < n && sent; i++) {
 		if (i < ARRAY_SIZE(l->keep))
 			l->keep[i] = steps[i].keep;
+		if (i == n - 1 && !pass_sent(l, op->before_last))
+			break;
 		sent = PQsendQueryParams(l->conn, steps[i].sql, steps[i].n, NULL, steps[i].params, NULL, NULL, 0) == 1;
 	}
-	sent = sent && PQpipelineSync(l->conn) == 1 && flush(l);
+	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */
 	loop_timer_start(l->patience, sent ? deadline_ms : 0);
 	l->deadline_ms = sent ? deadline_ms : 0;

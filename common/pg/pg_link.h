@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "core/err.h"
+#include "core/failpoint.h"
 #include "core/util.h"
 #include "pg/pg_url.h"
 
@@ -42,6 +43,7 @@ struct pg_failure {
 struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
+	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */
 	struct pg_failure failure; /* unless 0 */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/failpoint.h"
 #include "job/codec.h"
 #include "redis/redis_sync.h"
 
@@ -46,6 +47,13 @@ static int sent(struct push *p, struct err *err)
 	p->waiting++;
 	p->pushed++;
 	p->bytes += p->payload.len;
+	if (FAILPOINT_SET(push_one)) {
+		int rc = push_flush(p, err);
+
+		if (rc != 0)
+			return rc;
+	}
+	FAILPOINT(push_one);
 	return p->waiting >= PUSH_CHUNK_JOBS || p->bytes >= PUSH_CHUNK_BYTES ? push_flush(p, err) : 0;
 }
 

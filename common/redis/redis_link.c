@@ -1,5 +1,6 @@
 #include "redis/redis_link.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -502,3 +503,17 @@ const struct redis_server *redis_link_server(const struct redis_link *l)
 {
 	return &l->server;
 }
+
+#ifdef DROVER_FAILPOINTS
+void redis_link_pass(struct redis_link *l, enum failpoint p)
+{
+	struct pollfd fd = { .events = POLLOUT };
+
+	while (FAILPOINT_SET_AT(p) && l->want_write && l->ac != NULL) {
+		fd.fd = l->ac->c.fd;
+		poll(&fd, 1, -1);
+		redisAsyncHandleWrite(l->ac);
+	}
+	FAILPOINT_AT(p);
+}
+#endif

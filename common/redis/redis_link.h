@@ -18,6 +18,7 @@
 #include <uv.h>
 
 #include "core/err.h"
+#include "core/failpoint.h"
 #include "core/util.h"
 #include "redis/redis_sync.h"
 
@@ -53,5 +54,12 @@ const struct redis_server *redis_link_server(const struct redis_link *l); /* as 
  */
 MUST_CHECK int redis_link_send(struct redis_link *l, size_t argc, const char *const *argv, const size_t *lens, uint64_t deadline_ms,
 			       redis_reply_fn cb, void *arg);
+
+/* Pass a fail point when all that was sent so far is on the wire. */
+#ifdef DROVER_FAILPOINTS
+void redis_link_pass(struct redis_link *l, enum failpoint p);
+#else
+#define redis_link_pass(l, p) ((void)(l), (void)(p))
+#endif
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/failpoint.h"
 #include "ledger/settings.h"
 #include "migration/plan.h"
 #include "pg/pg_array.h"
@@ -199,8 +200,12 @@ static int end(struct pg_sync *c, int rc, const struct migration_file *f, struct
 {
 	struct err why = ERR_INIT;
 
-	if (rc == 0)
-		return pg_exec(c, "COMMIT", 0, NULL, NULL, err);
+	if (rc == 0) {
+		FAILPOINT(register_before_commit);
+		rc = pg_exec(c, "COMMIT", 0, NULL, NULL, err);
+		FAILPOINT(registered);
+		return rc;
+	}
 	pg_rollback(c);
 	if (rc == ST_INPUT && problems_result(problems, f->name, &why) != 0)
 		return err_set(err, ST_INPUT, "%s", why.msg);

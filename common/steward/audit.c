@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/failpoint.h"
 #include "core/rng.h"
 #include "pg/pg_array.h"
 #include "queue/push.h"
@@ -240,6 +241,7 @@ static int difference(struct audit *a, struct run *r, struct err *err)
 
 	if (rc == 0)
 		rc = begin(r, err);
+	FAILPOINT(audit_begun);
 	if (rc == 0)
 		rc = walk_jobs(&a->charge->queue, see, r, &counts, err);
 	if (rc == ST_LIMIT) { /* Redis is full of jobs: whatever is missing can wait */
@@ -249,10 +251,15 @@ static int difference(struct audit *a, struct run *r, struct err *err)
 	a->crowded = false;
 	a->foreign = counts.foreign;
 	seen_seal(&r->seen);
+	FAILPOINT(audit_walked);
 	if (rc == 0)
 		rc = batches(r, err);
 	if (rc == 0)
 		rc = replays(r, err);
+	if (rc == 0)
+		rc = push_flush(&r->push, err);
+	if (r->missing > 0)
+		FAILPOINT(audit_pushed);
 	if (rc == 0)
 		rc = push_mark(&r->push, r->push_seq, err);
 	return rc;

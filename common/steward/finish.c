@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/failpoint.h"
 #include "sql.h"
 
 #define WINDOWS 64       /* looked at by one statement */
@@ -38,9 +39,13 @@ static int close_between(struct finisher *f, int64_t first, int64_t last, struct
 	rc = charge_run(c, CHARGE_CLOSE, false, 3, params, &res, err);
 	if (rc != 0)
 		return rc;
+	if (PQntuples(res) > 0)
+		FAILPOINT(windows_before_close);
 	rc = charge_commit(c, err);
 	if (rc == 0)
 		f->closed += (uint64_t)PQntuples(res);
+	if (PQntuples(res) > 0)
+		FAILPOINT(windows_closed);
 	return rc;
 }
 
@@ -192,6 +197,7 @@ static int begin_sweep(struct finisher *f, struct err *err)
 		return rc;
 	if (PQntuples(res) == 0)
 		return err_set(err, ST_LEASE_LOST, "the migration stopped, or another took it over");
+	FAILPOINT(sweep_begun);
 	c->at.sweep = pg_i64(res, 0, "sweep");
 	c->at.sweep_found = 0;
 	c->at.sweep_done = false;
@@ -215,12 +221,15 @@ static int complete(struct finisher *f, enum finish *ret, struct err *err)
 	snprintf(actor, sizeof(actor), "%.*s", (int)strcspn(c->who, "#"), c->who);
 	snprintf(detail, sizeof(detail), "%" PRId64 " rows found, %" PRId64 " sweep%s", c->at.rows_found, c->at.sweep,
 		 c->at.sweep == 1 ? "" : "s");
+	FAILPOINT(before_complete);
 	rc = fenced(c, SQL_FINISH_COMPLETE, 3, more, &res, err);
 	if (rc != 0)
 		return rc;
 	*ret = PQntuples(res) == 1 && pg_bool(res, 0, "done") ? FINISH_DONE : FINISH_WORKING;
-	if (*ret == FINISH_DONE)
+	if (*ret == FINISH_DONE) {
+		FAILPOINT(completed);
 		snprintf(c->at.state, sizeof(c->at.state), "%s", more[0]);
+	}
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/failpoint.h"
 #include "job/codec.h"
 #include "pg/pg_array.h"
 #include "pg/pg_status.h"
@@ -122,7 +123,11 @@ static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *
 		rc = push_made(s, &m, err);
 	made_close(&m);
 	if (rc == 0)
+		rc = push_flush(&s->push, err);
+	FAILPOINT(scan_pushed);
+	if (rc == 0)
 		rc = push_mark(&s->push, s->charge->at.push_seq, err);
+	FAILPOINT(scan_marked);
 	s->pushed_bytes = (s->push.pushed - before) * (s->window.row_bytes + 100);
 	return rc;
 }
@@ -187,6 +192,7 @@ static int move(struct scan *s, const PGresult *made, bool cut, struct err *err)
 		pg_rollback(c->pg);
 		return rc;
 	}
+	FAILPOINT(scan_before_commit);
 	s->committed = true; /* from here on it may be, whatever comes back */
 	rc = charge_commit(c, err);
 	if (rc != 0)
@@ -239,6 +245,8 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	if (rc != 0)
 		return rc;
 	note(s);
+	if (s->found > 0)
+		FAILPOINT(scan_committed);
 	window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
 	return s->found > 0 ? push_all(s, res, step->open, err) : 0;
 }

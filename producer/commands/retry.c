@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "core/clock.h"
+#include "core/failpoint.h"
 #include "core/text.h"
 #include "pg/pg_sync.h"
 #include "producer/console.h"
@@ -138,7 +139,12 @@ static int do_chunk(struct retry *r, int64_t *after, int limit, struct err *err)
 		*after = pg_i64(res, i, "id");
 	}
 	r->queued += n;
-	return n == 0 ? 0 : push_chunk(r, res, err);
+	if (n == 0)
+		return 0;
+	FAILPOINT(retry_queued);
+	rc = push_chunk(r, res, err);
+	FAILPOINT(retry_pushed);
+	return rc;
 }
 
 static void show_progress(struct retry *r)
