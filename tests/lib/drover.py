@@ -184,7 +184,8 @@ class Drover:
             process.wait(timeout_s, rc=None)
             assert process.popen.returncode in (0, 130, -signal.SIGTERM), f"did not drain: {process!r}"
 
-    def close(self, timeout_s=10):
+    def close(self, timeout_s=10, keep=None):
+        """keep: a folder for copies of the logs."""
         try:
             self.stop_all()
             for process in self.processes:
@@ -201,6 +202,8 @@ class Drover:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
+            for log in [path for path in self.dir.iterdir() if keep and path.is_file()]:
+                shutil.copy(log, keep)
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def _left_behind(self):

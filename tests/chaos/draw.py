@@ -1,0 +1,85 @@
+"""What a round is: drawn from its seed alone, so that the same seed is the same draw again."""
+
+import random
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chaos.faults import FAULTS, available
+
+LEASE_S = 3
+
+# Key columns, the type of each, and keys for the row with number i: the application may put new ones before, among and after them.
+KEYS = {
+    "dense": (["id"], "int", lambda i, rng: (i,)),
+    "gaps": (["id"], "bigint", lambda i, rng: (i * 7,)),
+    "uuid": (["id"], "uuid", lambda i, rng: ("%08x-%04x-4%03x-8%03x-%012x" % tuple(map(rng.getrandbits, (32, 16, 12, 12, 48))),)),
+    "composite": (["tenant", "id"], "int", lambda i, rng: (i % 5, i)),
+}
+
+
+@dataclass
+class Step:
+    """One fault: begun when this share of the rows is done. seed: of whatever the fault draws itself."""
+
+    share: float
+    fault: str
+    seed: str
+    until: object = None  # while it is under way: a function, is its present wait over?
+
+
+@dataclass
+class Draw:
+    seed: int
+    way: str  # ledger or pending
+    mode: str  # batch or row
+    form: str  # set or backfill
+    keys: str
+    launcher: str  # produce or run
+    workers: int
+    lanes: int
+    rows: int
+    batch_size: int
+    poison: list
+    steps: list = field(default_factory=list)
+
+    def __str__(self):
+        poison = f", {len(self.poison)} poison rows" if self.poison else ""
+        return (f"{self.way} {self.form}, {self.mode} jobs, {self.keys} keys, {self.rows} rows by {self.batch_size}{poison}, "
+                f"{self.launcher} with {self.workers}x{self.lanes}")
+
+    @property
+    def migration(self):
+        lines = ["-- drover: table t", f"-- drover: mode {self.mode}", f"-- drover: batch-size {self.batch_size}",
+                 "-- drover: ledger" if self.way == "ledger" else "-- drover: pending shape = 1"]
+        change = [("n", "n + 1 / ok"), ("shape", "2")][:1 if self.way == "ledger" else 2]
+        if self.form == "set":
+            lines += [f"-- drover: set {column} = {expression}" for column, expression in change]
+        else:
+            columns = KEYS[self.keys][0]
+            lines += ["-- drover: backfill", "UPDATE t SET " + ", ".join(f"{column} = {expression}" for column, expression in change)
+                      + " FROM :batch b WHERE " + " AND ".join(f"t.{c} = b.{c}" for c in columns) + ";"]
+        return "\n".join(lines) + "\n"
+
+
+def draw(seed, only=None, calm=False):
+    rng = random.Random(f"drover {seed}")
+    workers, lanes = rng.choice([(2, 2), (2, 3), (3, 2)])
+    batch_size = rng.choice([3, 5, 8])
+    rows = 100 * workers * lanes * batch_size
+    poison = sorted(rng.sample(range(1, rows + 1), rng.randint(5, 25))) if rng.random() < 0.5 else []
+    drawn = Draw(seed, rng.choice(["ledger", "pending"]), rng.choice(["batch", "row"]), rng.choice(["set", "backfill"]),
+                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison)
+    if not calm:
+        kinds = only or [name for name in FAULTS if available(name)]
+        count = rng.randint(5, 8)
+        names = (rng.sample(kinds, len(kinds)) * count)[:count]
+        shares = sorted(rng.uniform(0.02, 0.55) for _ in names)
+        drawn.steps = [Step(share, name, f"{seed}/{i}") for i, (share, name) in enumerate(zip(shares, names))]
+    return drawn
+
+
+def fail_points():
+    """Names of the table that the programs are built with."""
+    table = Path(__file__).resolve().parents[2] / "common/core/failpoint.def"
+    return re.findall(r"^X\((\w+),", table.read_text(), re.MULTILINE)

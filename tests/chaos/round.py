@@ -1,0 +1,338 @@
+"""One round: servers of its own, a fleet, an application, and the faults that its seed draws. At its end everything is checked."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+import traceback
+from pathlib import Path
+
+import psycopg
+import redis
+
+from chaos import checks
+from chaos.application import Application, create
+from chaos.draw import LEASE_S, draw, fail_points
+from chaos.faults import FAULTS, LONGEST_S
+from lib.drover import Drover
+from lib.postgres import Postgres
+from lib.process import command_line, give_to_server_user, marked_processes, temporary_directory
+from lib.proxy import Proxy
+from lib.redis_server import Redis
+
+LAST_SHARE = 0.6  # of the rows are done when the application stops, at the earliest
+STUCK_S = 150  # nothing is broken any more and it is not through: longer than any time-out of the programs
+SPUN = 0.8, 4.0  # of one core, for so many seconds
+RESIDENT_KIB = 400_000  # with AddressSanitizer's own
+
+POSTGRES = {"max_connections": "45", "deadlock_timeout": "300ms", "log_lock_waits": "off", "wal_level": "replica"}
+
+# Where the contract says that a person has to look. Everything else must heal by itself.
+PAUSES = {
+    "disk full": r"the server is in trouble: .*(53100|No space left)",
+    "three losses": r"the connection was lost again and again",
+}
+
+_AWAY = (psycopg.Error, redis.RedisError, OSError, IndexError)  # a fault cannot begin yet: its server is away, nobody is there
+
+
+def play(seed, only=None, calm=False, home="/tmp"):
+    """One round; a dict that says how it went. The folder of a round that failed is kept."""
+    begun = time.monotonic()
+    drawn = draw(seed, only, calm)
+    folder = Path(home, f"round-{seed}{'-calm' if calm else ''}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    played, error = Round(drawn, folder), None
+    try:
+        played.run()
+        shutil.rmtree(folder)
+    except Exception:
+        error = traceback.format_exc()
+        (folder / "error").write_text(error)
+    return {"seed": seed, "calm": calm, "draw": str(drawn), "error": error, "story": played.story, "folder": str(folder),
+            "hit": played.hit, "resumes": played.resumes, "seconds": time.monotonic() - begun}
+
+
+class Round:
+    def __init__(self, draw, folder):
+        self.draw, self.folder, self.lease_s = draw, Path(folder), LEASE_S
+        self.begun = time.monotonic()
+        self.story = []
+        self.hit, self.resumes = [], []
+        self.rows_done = 0
+        self.full = False
+        self.stream = None
+        self.workers, self.producer, self.result = [], None, None
+        self.used = {}  # process -> [(when, its CPU seconds)]
+        self.looked = 0
+
+    # --- what faults use ---
+
+    def say(self, text):
+        self.story.append(f"{time.monotonic() - self.begun:7.2f} {text}")
+
+    def sql(self, query, params=None):
+        options = "-c statement_timeout=0 -c default_transaction_read_only=off"
+        with self.database.conn(options=options) as conn:
+            cursor = conn.execute(query, params)
+            return cursor.fetchall() if cursor.description else []
+
+    def state(self):
+        return self.sql("SELECT state, state_reason FROM drover.migrations")[0]
+
+    @property
+    def direct(self):
+        """Past the proxies: where an operator sits."""
+        return {"DATABASE_URL": self.database.url, "REDIS_URL": self.redis.url}
+
+    @property
+    def columns(self):
+        return self.application.columns
+
+    def network(self, rng):
+        return rng.choice([self.postgres_network, self.redis_network])
+
+    def worker_pids(self):
+        return [pid for pid in marked_processes(self.programs.marker) if "drover-worker" in command_line(pid).split(" ")[0]]
+
+    @staticmethod
+    def is_stopped(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        except OSError:
+            return False
+
+    @staticmethod
+    def wake(pid):
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+
+    @staticmethod
+    def fail_points(*prefixes):
+        return [name for name in fail_points() if name.startswith(prefixes)]
+
+    def restart_worker(self, rng, fail_point=None):
+        i = rng.randrange(len(self.workers))
+        self.workers[i].kill()
+        self.workers[i] = self._worker(fail_point)
+        return self.workers[i]
+
+    def restart_producer(self, _, fail_point=None):
+        self.producer.kill()
+        self.producer = self._producer(fail_point)
+        return self.producer
+
+    # --- the programs ---
+
+    def _worker(self, fail_point=None):
+        return self.programs.worker("--concurrency", self.draw.lanes, "--lease", f"{self.lease_s}s", env={"DROVER_FAILPOINT": fail_point})
+
+    def _producer(self, fail_point=None):
+        command = {"produce": ["produce", self.path, "--wait", "--max-backlog", 60],
+                   "run": ["run", self.path, "--workers", self.draw.workers, "--concurrency", self.draw.lanes, "--max-backlog", 60]}
+        return self.programs.popen(*command[self.draw.launcher], env={"DROVER_FAILPOINT": fail_point, "DROVER_LEASE": f"{self.lease_s}s"})
+
+    def _supervise(self):
+        """What a supervisor of containers does: who has ended is started again."""
+        for i, worker in enumerate(self.workers):
+            if not worker.running:
+                assert worker.popen.returncode == -signal.SIGKILL, f"a worker gave up: {worker!r}"
+                self.workers[i] = self._worker()
+        if not self.producer.running and self.result is None:
+            status = self.producer.popen.returncode
+            if status in (0, 4):
+                self.result = status
+                self.say(f"the producer is through: {status}")
+                return
+            paused = status == 1 and "paused" in self.producer.err[-2000:]
+            assert status in (-signal.SIGKILL, 3) or paused, f"the producer gave up: {self.producer!r}"
+            self.say(f"the producer ended with {status}")
+            self.producer = self._producer()
+
+    def _look(self):
+        """Progress, pauses, and whether anyone spins or grows."""
+        now = time.monotonic()
+        if now - self.looked < 0.2:
+            return
+        self.looked = now
+        for process in [p for p in self.programs.processes if p.running]:
+            self._look_at(process, now)
+        try:
+            self.rows_done = int(self.sql("SELECT coalesce(sum(rows_changed), 0) FROM drover.lane_counts")[0][0])
+            state, reason = self.state()
+        except (psycopg.Error, IndexError):
+            return
+        if state == "paused" and not self.full:
+            self._resume(reason)
+
+    def _look_at(self, process, now):
+        try:
+            cpu_s, resident = process.cpu_s(), process.resident_kib()
+        except (OSError, TypeError):
+            return  # it has just ended
+        share, period_s = SPUN
+        samples = [s for s in self.used.get(process, []) if s[0] > now - period_s - 1] + [(now, cpu_s)]
+        self.used[process] = samples
+        since, before = samples[0]
+        assert now - since < period_s or cpu_s - before < share * (now - since), f"it spins: {cpu_s - before} s of {now - since}: {process!r}"
+        assert resident < RESIDENT_KIB, f"{resident} KiB resident: {process!r}"
+
+    def _resume(self, reason):
+        why = next((name for name, pattern in PAUSES.items() if re.search(pattern, reason or "", re.DOTALL)), None)
+        assert why and (why != "disk full" or "disk_full" in self.hit), f"paused: {reason}"
+        self.say(f"paused: {reason}; resumed")
+        self.resumes.append(why)
+        self.programs.run("resume", "m", env=self.direct)
+
+    # --- its course ---
+
+    def run(self):
+        """Raises AssertionError with what is wrong. Afterwards: story, hit, resumes."""
+        try:
+            with Postgres(POSTGRES) as self.postgres:
+                self.database = self.postgres.database()
+                self.redis = Redis(tcp=True)
+                self.redis.start()
+                self.space = None
+                try:
+                    self._with_servers()
+                finally:
+                    self._keep(self.postgres.log_path, self.redis.log_path)
+                    self.redis.remove()
+                    if self.space:
+                        self.postgres.stop("immediate")
+                        subprocess.run(["umount", "-l", self.space], check=True)
+        finally:
+            (self.folder / "story").write_text("\n".join(self.story) + "\n")
+
+    def _tablespace(self):
+        if not any(step.fault == "disk_full" for step in self.draw.steps):
+            return None
+        self.space = temporary_directory("space")
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", self.space], check=True)
+        home = self.space / "tables"
+        home.mkdir()
+        give_to_server_user(home)
+        self.postgres.sql(f"CREATE TABLESPACE small LOCATION '{home}'")
+        return "small"
+
+    def _with_servers(self):
+        keys = create(self.database, self.draw, self._tablespace())
+        with Proxy(self.postgres.socket) as self.postgres_network, Proxy(self.redis.socket) as self.redis_network:
+            self.programs = Drover(self.postgres_network.url(self.database.url), self.redis_network.url(self.redis.url))
+            try:
+                self._run(keys)
+                checks.all_of(self)
+            except BaseException as e:
+                self.say(f"FAILED: {e}")
+                self.postgres_network.heal()
+                self.redis_network.heal()
+                raise
+            finally:
+                self.programs.close(timeout_s=30, keep=self.folder)
+
+    def _run(self, keys):
+        self.path = self.programs.migration("m", self.draw.migration)
+        self.programs.run("init", env=self.direct)
+        # So long between a lane's transactions that there is work while the faults hit; statements that hang end soon.
+        self.programs.run("config", "processing_interval_ms=100", "query_timeout_ms=3000", "backoff=1", env=self.direct)
+        self.application = Application(self.database, self.draw, keys)
+        self.application.start()
+        self.producer = self._producer()
+        if self.draw.launcher == "produce":
+            self.workers = [self._worker() for _ in range(self.draw.workers)]
+        self._break_things()
+        self.application.stop()
+        self.say(f"nothing is broken any more; the application wrote {self.application.writes} times")
+        if self.result is not None and self.draw.way == "pending":
+            self._sweep_again()
+        self._end()
+
+    def _break_things(self):
+        waiting, active = list(self.draw.steps), {}
+        deadline = time.monotonic() + STUCK_S
+        while waiting or active or self.rows_done < LAST_SHARE * self.draw.rows or not self.stream:
+            self._supervise()
+            self._look()
+            if not self.stream:
+                self._find_stream()
+            for step in [s for s in waiting if self.stream and s.share * self.draw.rows <= self.rows_done]:
+                if FAULTS[step.fault].group not in {FAULTS[s.fault].group for s in active.values()} and self._advance(step, None, active):
+                    waiting.remove(step)
+            for generator, step in list(active.items()):
+                if step.until():
+                    del active[generator]
+                    self._advance(step, generator, active)
+            assert time.monotonic() < deadline, f"stuck: {waiting} wait, {list(active.values())} last"
+            time.sleep(0.02)
+
+    def _sweep_again(self):
+        """It was complete before the application had stopped writing the old shape: only its people know when that is so."""
+        self.say("complete before the application stopped")
+        self.programs.run("pause", "m", env=self.direct)
+        self.programs.run("resume", "m", env=self.direct)
+        self.result, self.producer = None, self._producer()
+
+    def _advance(self, step, generator, active):
+        """A fault's next step; False: it cannot begin yet."""
+        begins = generator is None
+        if begins:
+            generator = FAULTS[step.fault](self, random.Random(step.seed))
+            self.say(f"{step.fault} at {self.rows_done} rows")
+        try:
+            wait = next(generator)
+        except StopIteration:
+            self.say(f"{step.fault} is over")
+            return True
+        except _AWAY as e:
+            if not begins:
+                raise
+            self.say(f"{step.fault}: not now: {e!r}")
+            return False
+        if begins:
+            self.hit.append(step.fault)
+        now = time.monotonic()
+        step.until = wait_over(wait, now + (LONGEST_S if callable(wait) else wait), callable(wait))
+        active[generator] = step
+        return True
+
+    def _find_stream(self):
+        try:
+            (installation, number), = self.sql("SELECT installation, id FROM drover.meta, drover.migrations")
+            self.stream = f"drover:{{{installation}:{number}}}:jobs"
+        except (psycopg.Error, ValueError):
+            pass  # not registered yet
+
+    def _end(self):
+        """It heals: by itself, until it is through."""
+        deadline = time.monotonic() + STUCK_S
+        while self.result is None:
+            self._supervise()
+            self._look()
+            assert time.monotonic() < deadline, f"stuck: {self.rows_done} rows done, {self.state()}: {self.producer!r}"
+            time.sleep(0.05)
+
+    def _keep(self, *logs):
+        for log in logs:
+            if log.exists():
+                shutil.copy(log, self.folder / f"{log.parent.name}.log")
+
+
+def wait_over(wait, deadline, is_event):
+    """A function: is a fault's wait over?"""
+
+    def over():
+        if time.monotonic() >= deadline:
+            return True
+        try:
+            return is_event and wait()
+        except _AWAY:
+            return False
+
+    return over
