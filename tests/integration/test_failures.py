@@ -466,3 +466,16 @@ def test_delayed_jobs_wait_in_the_sorted_set_and_not_in_the_stream(pg, drover, r
         worker.terminate()
         worker.wait()
     assert rows_done(pg, "m") == 0
+
+
+def test_nobody_waits_for_a_job_that_is_due_in_longer_than_any_back_off(pg, drover, redis):
+    """Another server's clock may have set it, or somebody who is not us: the audit believes that it is on its way."""
+    table(pg, 10)
+    queue(drover, migration(drover, "-- drover: set b = a"))
+    client = redis.client(decode_responses=False)
+    (entry, fields), = client.xrange(stream(pg, "m"))
+    client.xdel(stream(pg, "m"), entry)
+    client.zadd(delayed(pg, "m"), {fields[b"j"]: 1e15, b"garbage": 2e15})
+    drover.worker()
+    wait_for(lambda: state(pg, "m")[0] == "complete", "the job is done")
+    wait_for(lambda: client.zcard(delayed(pg, "m")) == 0, "nothing is left in the delayed set")
