@@ -53,8 +53,10 @@ def main():
                 results.append(done.result())
                 report(len(results), options.rounds, results[-1])
                 if results[-1]["error"] and options.stop:
-                    pool.shutdown(cancel_futures=True)
                     break
+            pool.shutdown(cancel_futures=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
     finally:
         shutil.rmtree(shared, ignore_errors=True)
     return summary(results, time.monotonic() - begun)
