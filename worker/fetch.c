@@ -13,7 +13,7 @@
 #include "worker/worker_private.h"
 
 #define BLOCK_TEXT "1000" /* ms */
-#define ANSWER_MS 8000    /* longest for an answer to a blocking read: the connection is dead then */
+#define ANSWER_MS 5000    /* longest for an answer to a blocking read: the connection is dead then */
 #define REST_MS 20        /* after a read that did not block and brought nothing */
 #define PAUSE_MS 250      /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
@@ -45,7 +45,7 @@ static size_t want(const struct worker *w, const struct mig *m)
 
 	if (w->options->once)
 		most = 1;
-	else if (m->row_mode)
+	else if (m->row_mode || m->state == MIG_OVER) /* rows: many make one transaction. What is over has nothing but replays */
 		most = (size_t)mig_batch_size(m) * 2 < ROWS_AHEAD_MAX ? (size_t)mig_batch_size(m) * 2 : ROWS_AHEAD_MAX;
 	else
 		most = w->nlanes + 2;
@@ -217,7 +217,11 @@ void fetch_more(struct worker *w)
 		bool waiting = loop_timer_pending(f->timer), all;
 		size_t most;
 
-		if (f->reading || (waiting && !f->resting) || !redis_link_up(f->link) || !may_read(w))
+		if (f->reading || f->recovering > 0 || (waiting && !f->resting) || !redis_link_up(f->link) || !may_read(w))
+			continue;
+		if (f->missed)
+			reclaim_unseen(f);
+		if (f->recovering > 0)
 			continue;
 		all = choose(f, &most);
 		if (f->nasked > 0 && (all || !waiting))
@@ -250,6 +254,8 @@ static void on_state(void *arg, struct redis_link *link, bool up, const struct e
 
 	(void)link;
 	report_server(f->worker, &f->worker->redis, up, why);
+	f->missed = f->missed || (up && f->was_up);
+	f->was_up = f->was_up || up;
 	worker_pump(f->worker);
 }
 

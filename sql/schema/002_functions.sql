@@ -89,7 +89,8 @@ BEGIN
 END $$;
 
 -- Claim dead letters that were queued for a replay, or rows that wait for their next attempt. Those in any other state are left
--- out; DR001 if that leaves none.
+-- out; DR001 if that leaves none. Locked one by one in the order of their numbers: asked for as a set, the planner that may not sort would
+-- rather read all that are queued, and there may be a million.
 CREATE FUNCTION drover.claim_failed(p_migration integer, p_revision integer, p_ids bigint[], p_marked boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,9 +98,10 @@ DECLARE
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, true);
   SELECT array_agg(id) AS ids, array_agg(key ORDER BY id) AS keys, max(cardinality(key)) AS columns, max(starts) AS starts INTO f
-    FROM (SELECT id, key, starts FROM drover.failed_jobs
-           WHERE migration_id = p_migration AND id = ANY (p_ids) AND state IN ('queued', 'retrying')
-           ORDER BY id FOR NO KEY UPDATE) AS claimed;
+    FROM (SELECT locked.* FROM (SELECT DISTINCT u.id FROM unnest(p_ids) AS u(id) ORDER BY u.id) AS wanted
+           CROSS JOIN LATERAL (SELECT j.id, j.key, j.starts FROM drover.failed_jobs AS j
+                                WHERE j.id = wanted.id AND j.migration_id = p_migration AND j.state IN ('queued', 'retrying')
+                                  FOR NO KEY UPDATE) AS locked) AS claimed;
   IF f.ids IS NULL THEN
     RAISE EXCEPTION 'nothing of it is queued' USING ERRCODE = 'DR001';
   END IF;
@@ -151,14 +153,15 @@ LANGUAGE sql AS $$
 $$;
 
 -- Note a failure of a batch that will be tried again. What the policy needs to know comes back; all NULL if it is not queued any more.
--- Connections lost are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
+-- Crashes are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
+-- Whoever notes a failure survived this start: its mark is taken back, but never the one of the first take-over.
 CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text,
                                   OUT state text, OUT rows integer, OUT retry_count integer, OUT losses integer, OUT conflict_s double precision)
 LANGUAGE sql AS $$
   WITH noted AS (
   UPDATE drover.batches AS b
      SET retry_count = b.retry_count + (p_kind IN ('conflict', 'retry', 'timeout'))::integer,
-         losses = b.losses + (p_kind = 'loss')::integer,
+         losses = b.losses + (p_kind = 'loss')::integer, starts = b.starts - (b.starts > 1)::integer,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
          failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
@@ -294,6 +297,7 @@ LANGUAGE sql AS $$
      SET state = CASE WHEN p_due_ms IS NOT NULL THEN 'retrying'
                       WHEN pg_catalog.current_setting('drover.row', true) = '' THEN 'not pending' ELSE 'dead' END,
          attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, losses = f.losses + (p_kind = 'loss')::integer,
+         starts = f.starts - (f.starts > 1)::integer, -- as in drover.note_batch()
          due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,
          sqlstate = e.sqlstate, message = e.message, detail = e.detail, hint = e.hint, context = e.context,
@@ -334,9 +338,31 @@ BEGIN
   RETURN true;
 END $$;
 
+-- Pause a migration one of whose jobs crashed the server again and again; p_numbers of its batches, windows or dead letters (p_failed).
+-- What is set aside runs from now on as after the death of three workers: alone and split, so that each resume finds the row that does it
+-- closer, at the price of one more crash at most. Windows of row jobs become batches for this. Returns whether it was this that paused it.
+CREATE FUNCTION drover.pause_crashing(p_migration integer, p_numbers bigint[], p_failed boolean, p_set_aside boolean, p_actor text, p_reason text)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_where text;
+BEGIN
+  IF p_failed THEN
+    SELECT format('dead letter %s, key %s', min(id), (array_agg(key ORDER BY id))[1]) INTO v_where
+      FROM drover.failed_jobs WHERE migration_id = p_migration AND id = ANY (p_numbers);
+  ELSE
+    SELECT format('batch %s, %s rows, keys %s to %s', min(number), sum(rows), (array_agg(first_key ORDER BY number))[1],
+                  (array_agg(last_key ORDER BY number DESC))[1]) INTO v_where
+      FROM drover.batches WHERE migration_id = p_migration AND number = ANY (p_numbers);
+    UPDATE drover.batches SET state = 'queued', starts = greatest(starts, 3), losses = greatest(losses, 2)
+     WHERE migration_id = p_migration AND number = ANY (p_numbers) AND state IN ('queued', 'open') AND p_set_aside;
+  END IF;
+  RETURN drover.set_state(p_migration, '{running}', 'paused', p_actor, p_reason || ': ' || left(v_where, 500));
+END $$;
+
 -- Count dead letters against the circuit breaker, in a transaction after the one that buried them. Pauses the migration and says why
--- when p_percent of the last p_window finished rows (and at least 50) were dead-lettered, or when 20 rows of one batch failed alike
--- and none of it succeeded. Returns the reason, NULL while all is well.
+-- when p_percent of the last p_window finished rows (and at least 50) were dead-lettered, when 50 were and none succeeded at all, or when
+-- 20 rows of one batch failed alike and none of it succeeded. Returns the reason, NULL while all is well.
 CREATE FUNCTION drover.breaker(p_migration integer, p_root bigint, p_dead integer, p_percent integer, p_window integer, p_actor text)
 RETURNS text
 LANGUAGE plpgsql AS $$
@@ -351,14 +377,16 @@ BEGIN
      SET breaker_from = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN finished ELSE breaker_from END,
          breaker_dead = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN 0 ELSE breaker_dead END + p_dead
    WHERE id = p_migration AND state = 'running'
-  RETURNING breaker_dead, rows_found, scan_done_at INTO m;
+  RETURNING breaker_dead, breaker_from, rows_found, scan_done_at INTO m;
   IF NOT FOUND THEN
     RETURN NULL;
   END IF;
   SELECT f.fingerprint, count(*) AS n, min(f.message) AS message INTO alike
     FROM drover.failed_jobs f WHERE f.migration_id = p_migration AND f.root = p_root AND f.state = 'dead'
    GROUP BY 1 ORDER BY 2 DESC LIMIT 1;
-  IF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window ELSE least(p_window, m.rows_found) END) THEN
+  IF m.breaker_dead >= 50 AND finished = m.breaker_from THEN
+    reason := format('circuit breaker: %s rows were dead-lettered and none succeeded, last with: %s', m.breaker_dead, alike.message);
+  ELSIF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window ELSE least(p_window, m.rows_found) END) THEN
     reason := format('circuit breaker: %s of the last %s finished rows at most were dead-lettered, last with: %s',
                      m.breaker_dead, p_window, alike.message);
   ELSIF alike.n >= 20 AND EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.number = p_root
@@ -382,10 +410,10 @@ $$;
 
 -- Does a dead letter fit the console's filters? NULL (0 for the migration) does not restrict. p_error: an SQLSTATE or its class, a constraint,
 -- a kind (fingerprint), or a part of the message. p_since and p_before: a time, or how long ago ('2 h'). One expression, so that
--- it is inlined and indexes serve it.
+-- it is inlined and indexes serve it; parallel safe, for the counts over all of them.
 CREATE FUNCTION drover.failed_matches(f drover.failed_jobs, p_migration integer, p_states text[], p_error text, p_since text, p_before text,
                                       p_ids int8multirange) RETURNS boolean
-LANGUAGE sql STABLE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT (p_migration = 0 OR f.migration_id = p_migration)
      AND (p_states IS NULL OR f.state = ANY (p_states))
      AND (p_error IS NULL
