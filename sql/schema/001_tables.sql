@@ -78,7 +78,7 @@ CREATE TABLE drover.batches (
                                   'closed')),  -- a window none of whose rows is left
   retry_count    integer NOT NULL DEFAULT 0,
   starts         integer NOT NULL DEFAULT 0,   -- start marks, made once the batch was taken over from a dead worker
-  losses         integer NOT NULL DEFAULT 0,   -- connections lost while it ran
+  losses         integer NOT NULL DEFAULT 0,   -- crashes of the server while it ran
   rows_changed   integer NOT NULL DEFAULT 0,
   rows_skipped   integer NOT NULL DEFAULT 0,
   rows_failed    integer NOT NULL DEFAULT 0,
@@ -129,6 +129,7 @@ CREATE TABLE drover.failed_jobs (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX failed_jobs_waiting ON drover.failed_jobs (migration_id, id) WHERE state IN ('queued', 'retrying');
+CREATE INDEX failed_jobs_state ON drover.failed_jobs (migration_id, state); -- counted again and again, by itself, however many there are
 CREATE INDEX failed_jobs_root ON drover.failed_jobs (migration_id, root);
 
 -- A row of a ledger-only migration in row mode whose fate is settled: changed, or handed to failed_jobs.
