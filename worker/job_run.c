@@ -172,11 +172,25 @@ static enum job_state side_again(struct job_run *r)
 	return JOB_DELAYING;
 }
 
+/* The predicate is the migration's own, and may crash the server as well as its script may. */
+static enum job_state side_crashed(struct job_run *r, const struct tx_answer *a)
+{
+	r->facts = (struct policy_facts){
+		.replay = r->kind == JOB_FAILED, .over = r->over, .class = PG_CLASS_OUTAGE, .phase = a->phase, .silent = true
+	};
+	if (r->state == JOB_BURYING && r->verdict.crashes)
+		return JOB_PAUSING; /* not even its dead letter can be written */
+	keep_failure(r, a);
+	return JOB_JUDGING;
+}
+
 /* A transaction beside the work failed. */
 static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
 {
 	bool claim = a->phase == POLICY_CLAIM;
 
+	if (a->silent && (r->state == JOB_SPLITTING || r->state == JOB_BURYING || r->state == JOB_PROBING))
+		return side_crashed(r, a);
 	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
 		return wait_then(r, JOB_RETRY_LINK_MS, r->state);
 	if (a->interrupted || (claim && a->class == PG_CLASS_STOPPED))
@@ -284,9 +298,31 @@ static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
 		return turn_blind(r, a) ? JOB_SPLITTING : side_failed(r, a);
 	memcpy(r->parts, a->parts, sizeof(r->parts));
 	r->nparts = a->nparts;
-	r->settle = r->nparts > 0 ? SETTLE_PARTS : SETTLE_ACK;
 	say(r, "split", r->verdict.why, NULL);
+	if (r->nparts > 0 && !r->draining && r->facts.noted && r->facts.class != PG_CLASS_OUTAGE && r->facts.class != PG_CLASS_CONFLICT) {
+		r->descent = r->parts[0];
+		memmove(r->parts, r->parts + 1, --r->nparts * sizeof(r->parts[0]));
+	}
+	r->settle = r->nparts > 0 ? SETTLE_PARTS : SETTLE_ACK;
 	return JOB_ACKING;
+}
+
+/*
+ * The first part of a batch that failed goes on here, before anything else that waits in the stream: so the rows that fail are found, and
+ * what is wrong as a whole is noticed, however many batches are in line before the other parts.
+ */
+static void descend(struct job_run *r)
+{
+	struct job *job = &r->entries[0]->job;
+
+	r->kind = job->kind = r->descent.listed ? JOB_LIST : JOB_BATCH;
+	job->number = r->descent.number;
+	r->entries[0]->lost = r->loose = true; /* its entry was the whole batch's, which is settled */
+	r->descent.number = 0;
+	r->settle = SETTLE_ACK;
+	r->nparts = r->again = r->side_tries = 0;
+	r->blind = r->marked = false;
+	job_move(r, JOB_RUNNING);
 }
 
 /* Without the predicate nothing but the key itself can raise: whoever wrote this entry, it is no row of this table. */
@@ -307,7 +343,9 @@ static enum job_state buried(struct job_run *r, const struct tx_answer *a)
 	if (r->failed_id == 0)
 		return JOB_ACKING;
 	say(r, "buried", r->verdict.why, NULL);
-	return JOB_BREAKING;
+	if (r->verdict.crashes)
+		return JOB_PAUSING;
+	return r->breaker_off ? JOB_ACKING : JOB_BREAKING;
 }
 
 static enum job_state retried(struct job_run *r, const struct tx_answer *a)
@@ -329,7 +367,8 @@ static enum job_state paused(struct job_run *r, const struct tx_answer *a)
 	if (a->status == 0) {
 		if (a->paused)
 			say(r, "paused", r->verdict.why, NULL);
-		return JOB_RELEASING;
+		/* What crashed the server is a dead letter by now, or a batch of its own. */
+		return r->verdict.crashes && (r->failed_id != 0 || r->kind == JOB_ROW) ? JOB_ACKING : JOB_RELEASING;
 	}
 	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
 		return wait_then(r, JOB_RETRY_LINK_MS, JOB_PAUSING);
@@ -510,7 +549,9 @@ void job_run_on_settled(struct job_run *r, int status)
 {
 	if (status == ST_CLOSING)
 		return;
-	if (status == 0 || (r->draining && status != ST_REDIS)) {
+	if (r->state == JOB_ACKING && r->descent.number != 0 && (status == 0 || r->settle == SETTLE_ACK)) {
+		descend(r);
+	} else if (status == 0 || (r->draining && status != ST_REDIS)) {
 		job_move(r, JOB_DONE);
 	} else if (status != ST_REDIS) {
 		job_move(r, wait_then(r, JOB_RETRY_LINK_MS, r->state));

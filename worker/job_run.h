@@ -63,7 +63,8 @@ struct job_run {
 	size_t n;
 	struct job_run *prev, *next; /* in the queue of the migration */
 	struct policy_limits limits;
-	bool over; /* the migration is complete: only replays run */
+	bool over;        /* the migration is complete: only replays run */
+	bool breaker_off; /* nobody counts dead letters */
 
 	enum job_state state; /* written by job_move() alone */
 	enum job_state then;  /* WAITING, HOLDING: what comes next */
@@ -96,6 +97,8 @@ struct job_run {
 	int64_t failed_id;
 	struct tx_part parts[TX_PARTS_MAX];
 	unsigned nparts;
+	struct tx_part descent; /* the part that this run goes on with; number 0: none */
+	bool loose;             /* it did: the job it runs now has no entry in Redis */
 	bool settled_work; /* something of ours was committed: for the counts */
 };
 

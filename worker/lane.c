@@ -54,6 +54,23 @@ static const struct {
 	[TX_PAUSE] = { .before = FAILPOINT_worker_before_pause, .done = FAILPOINT_worker_pause_done },
 };
 
+/*
+ * A connection was lost without a word while the migration's own SQL ran. Whether the server crashed is told by the server itself, when it is
+ * back: it begins its statistics anew then. Where it did not, the network or a pooler went away, and the job has nothing to do with it.
+ */
+static void weigh_loss(struct lane *l)
+{
+	const struct control *c = &l->worker->control;
+
+	if (c->answered_ms <= l->lost_ms && !l->run->draining) {
+		loop_timer_start(l->timer, JOB_RETRY_LINK_MS);
+		return;
+	}
+	l->weighing = false;
+	l->loss.silent = c->answered_ms > l->lost_ms && c->recovered != l->recovered;
+	job_run_on_tx(l->run, &l->loss);
+}
+
 static void on_op(struct pg_op *op)
 {
 	struct lane *l = container_of(op, struct lane, op);
@@ -72,6 +89,13 @@ static void on_op(struct pg_op *op)
 	if (l->tx.kind == TX_WORK && a.status == 0)
 		r->mig->commits++;
 	r->others_commit = r->mig->commits != l->commits_before;
+	if (a.silent) {
+		l->loss = a; /* its texts are the transaction's, until the next */
+		l->lost_ms = worker_now();
+		l->weighing = true;
+		weigh_loss(l);
+		return;
+	}
 	job_run_on_tx(r, &a);
 }
 
@@ -87,6 +111,8 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 		return ST_DISCONNECTED;
 	if (kind == TX_WORK)
 		l->commits_before = r->mig->commits;
+	l->recovered = l->worker->control.recovered;
+	l->sent_ms = worker_now();
 	l->op.cb = on_op;
 	l->op.before_last = points[kind].before_commit;
 	l->op.sent = points[kind].sent;
@@ -232,6 +258,8 @@ static void on_timer(void *arg)
 	} else if (l->pausing) {
 		l->pausing = false;
 		worker_pump(l->worker);
+	} else if (l->weighing) {
+		weigh_loss(l);
 	} else if (l->run != NULL) {
 		job_run_on_time(l->run);
 	}
@@ -276,6 +304,18 @@ bool lane_free(const struct lane *l)
 	return l->run == NULL && !l->pausing && pg_link_up(l->link);
 }
 
+bool lane_waits_since(const struct lane *l, uint64_t when_ms)
+{
+	return pg_link_busy(l->link) && l->sent_ms < when_ms;
+}
+
+void lane_give_up(struct lane *l)
+{
+	log_warn("lane.silent", "lane=%s waited_ms=%" PRIu64 " cause='the server is not at work for it: the answer was lost'", l->name,
+		 worker_now() - l->sent_ms);
+	pg_link_give_up(l->link);
+}
+
 void lane_start(struct lane *l, struct job_run *r)
 {
 	struct mig *m = r->mig;
@@ -288,6 +328,7 @@ void lane_start(struct lane *l, struct job_run *r)
 	r->limits = (struct policy_limits){ .tries = (unsigned)m->settings.tries,
 					    .conflict_budget_ms = m->settings.conflict_budget_s * 1000 };
 	r->over = m->state == MIG_OVER;
+	r->breaker_off = !m->settings.breaker.on;
 	l->run = r;
 	l->started_ms = worker_now();
 	m->busy++;

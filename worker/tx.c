@@ -214,6 +214,9 @@ static void build_note(struct tx *t, const struct job_run *r, const struct tx_wh
 
 	begin(t);
 	small_settings(t, m, who);
+	/* What a crash of the server takes of these is one attempt more. A lost connection may have been that crash. */
+	if (r->note != POLICY_NOTE_LOSS)
+		step(t, POLICY_ENTER, 0, "SET LOCAL synchronous_commit = off", 0);
 	if (r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, SQL_WORKER_FAILED_LOOK, 2, m->id_text, t->number);
 	else
@@ -337,8 +340,7 @@ static void build_breaker(struct tx *t, const struct job_run *r, const struct tx
 	snprintf(t->window, sizeof(t->window), "%u", m->settings.breaker.window_rows);
 	begin(t);
 	small_settings(t, m, who);
-	if (m->settings.breaker.on)
-		step(t, POLICY_FINISH, 1, SQL_WORKER_BREAKER, 5, m->id_text, t->count, t->percent, t->window, who->worker);
+	step(t, POLICY_FINISH, 1, SQL_WORKER_BREAKER, 5, m->id_text, t->count, t->percent, t->window, who->worker);
 	commit(t);
 }
 
@@ -346,6 +348,15 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 {
 	buf_reset(&t->json);
 	buf_printf(&t->json, "%s", r->verdict.why);
+	if (r->verdict.crashes) {
+		ids_literal(t, r);
+		begin(t);
+		small_settings(t, r->mig, who);
+		step(t, POLICY_FINISH, 1, "SELECT drover.pause_crashing($1, $2, $3, $4, $5, $6) AS paused", 6, r->mig->id_text,
+		     t->claims.data, flag(r->kind == JOB_FAILED), flag(r->failed_id == 0), who->worker, t->json.data);
+		commit(t);
+		return;
+	}
 	if (r->message != NULL)
 		buf_printf(&t->json, ": %s", r->message);
 	if (r->sqlstate[0] != '\0')
