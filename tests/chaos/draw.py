@@ -25,7 +25,8 @@ class Step:
     share: float
     fault: str
     seed: str
-    until: object = None  # while it is under way: a function, is its present wait over?
+    until: object = lambda: True  # is its present wait over?
+    refusals: int = 0  # how often it could not begin, its server being away
 
 
 @dataclass

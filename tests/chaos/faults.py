@@ -185,7 +185,7 @@ def redis_garbage(r, rng):
 
 @fault("redis")
 def redis_failover_loses_a_second(r, rng):
-    old, new = r.redis, Redis(tcp=True)
+    old, new = r.redis, Redis(r.redis.args, tcp=True)
     new.start()
     new.client().replicaof("127.0.0.1", old.port)
     yield lambda: new.client().info("replication").get("master_link_status") == "up"
@@ -290,7 +290,7 @@ def deadlocks_with_the_application(r, rng):
 
 
 @fault("postgres", possible=lambda: os.geteuid() == 0 and _can_mount())
-def disk_full(r, rng):
+def disk_full(r, _):
     filler = r.space / "filler"
     with open(filler, "wb", buffering=0) as f:
         try:

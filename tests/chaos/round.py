@@ -30,6 +30,8 @@ RESIDENT_KIB = 400_000  # with AddressSanitizer's own
 
 POSTGRES = {"max_connections": "45", "deadlock_timeout": "300ms", "log_lock_waits": "off", "wal_level": "replica"}
 
+REDIS = ["--enable-debug-command", "local"]
+
 # Where the contract says that a person has to look. Everything else must heal by itself.
 PAUSES = {
     "disk full": r"the server is in trouble: .*(53100|No space left)",
@@ -197,7 +199,7 @@ class Round:
         try:
             with Postgres(POSTGRES) as self.postgres:
                 self.database = self.postgres.database()
-                self.redis = Redis(tcp=True)
+                self.redis = Redis(REDIS, tcp=True)
                 self.redis.start()
                 self.space = None
                 try:
@@ -262,7 +264,7 @@ class Round:
             self._look()
             if not self.stream:
                 self._find_stream()
-            for step in [s for s in waiting if self.stream and s.share * self.draw.rows <= self.rows_done]:
+            for step in [s for s in waiting if self.stream and s.share * self.draw.rows <= self.rows_done and s.until()]:
                 if FAULTS[step.fault].group not in {FAULTS[s.fault].group for s in active.values()} and self._advance(step, None, active):
                     waiting.remove(step)
             for generator, step in list(active.items()):
@@ -284,21 +286,22 @@ class Round:
         begins = generator is None
         if begins:
             generator = FAULTS[step.fault](self, random.Random(step.seed))
-            self.say(f"{step.fault} at {self.rows_done} rows")
         try:
             wait = next(generator)
         except StopIteration:
             self.say(f"{step.fault} is over")
             return True
-        except _AWAY as e:
-            if not begins:
+        except _AWAY:
+            step.refusals += 1
+            if not begins or step.refusals > 40:
                 raise
-            self.say(f"{step.fault}: not now: {e!r}")
+            step.until = wait_over(None, time.monotonic() + 0.5)
             return False
         if begins:
+            self.say(f"{step.fault} at {self.rows_done} rows")
             self.hit.append(step.fault)
         now = time.monotonic()
-        step.until = wait_over(wait, now + (LONGEST_S if callable(wait) else wait), callable(wait))
+        step.until = wait_over(wait, now + LONGEST_S) if callable(wait) else wait_over(None, now + wait)
         active[generator] = step
         return True
 
@@ -324,14 +327,12 @@ class Round:
                 shutil.copy(log, self.folder / f"{log.parent.name}.log")
 
 
-def wait_over(wait, deadline, is_event):
-    """A function: is a fault's wait over?"""
+def wait_over(event, deadline):
+    """A function: is a wait over, at this time or (unless None) by this event?"""
 
     def over():
-        if time.monotonic() >= deadline:
-            return True
         try:
-            return is_event and wait()
+            return time.monotonic() >= deadline or event is not None and event()
         except _AWAY:
             return False
 
