@@ -14,7 +14,7 @@ _ALWAYS = {
             WHERE j.deleted <> (t.k IS NULL) OR NOT j.deleted AND j.note IS DISTINCT FROM t.note""",
     "rows that nobody deleted and that are gone":
         "SELECT k FROM origin WHERE k NOT IN (SELECT k FROM t) AND k NOT IN (SELECT k FROM journal WHERE deleted)",
-    "dead letters of rows that are not poison": "SELECT f.* FROM letters f JOIN t USING (k) WHERE ok = 1",
+    "dead letters of rows that are not poison": "SELECT f.* FROM letters f JOIN t USING (k) WHERE ok = 1 AND state = 'dead'",
     "dead letters that wait for ever": "SELECT * FROM letters WHERE state NOT IN ('dead', 'done', 'gone', 'not pending')",
     "jobs that are not finished": "SELECT number, state, parent FROM drover.batches WHERE state NOT IN ('done', 'split', 'closed')",
     "counts that disagree with the table":
