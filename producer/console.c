@@ -8,11 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/buf.h"
 #include "core/log.h"
 #include "core/outage.h"
 #include "core/text.h"
 #include "pg/pg_sync.h"
 #include "redis/redis_sync.h"
+
+#define NOTE_MAX (64 * 1024) /* bytes of a line for people */
 
 /* ------------------------------------------------------------ life */
 
@@ -93,26 +96,30 @@ const char *console_actor(struct console *con, const struct cli_call *call)
 	return con->actor;
 }
 
+/* Names of tables and what servers say may hold anything. */
+static void say(void *arg, const char *line)
+{
+	CLEANUP(buf_free) struct buf text = BUF_INIT(NOTE_MAX);
+
+	(void)arg;
+	text_add_printable(&text, line);
+	fprintf(stderr, "drover: %s\n", text.data);
+}
+
 void console_note(const struct cli_call *call, const char *fmt, ...)
 {
+	CLEANUP(buf_free) struct buf text = BUF_INIT(NOTE_MAX);
 	va_list ap;
 
 	if (cli_flag(call, "--json") || cli_flag(call, "--quiet"))
 		return;
 	va_start(ap, fmt);
-	fputs("drover: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	buf_vprintf(&text, fmt, ap);
 	va_end(ap);
+	say(NULL, text.data);
 }
 
 /* ------------------------------------------------------------ connections */
-
-static void say(void *arg, const char *line)
-{
-	(void)arg;
-	fprintf(stderr, "drover: %s\n", line);
-}
 
 void console_outage(struct outage *o, const char *server)
 {

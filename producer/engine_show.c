@@ -21,15 +21,15 @@ uint64_t engine_now(void)
 
 static void print(struct engine *e, const char *line)
 {
-	progress_view_clear(&e->view);
-	if (cli_flag(e->call, "--json")) {
-		CLEANUP(buf_free) struct buf b = BUF_INIT(4096);
+	CLEANUP(buf_free) struct buf b = BUF_INIT(8 * ERR_MSG_MAX);
+	bool json = cli_flag(e->call, "--json");
 
+	progress_view_clear(&e->view);
+	if (json)
 		text_add_json(&b, line);
-		fprintf(stderr, "{\"note\": %s}\n", b.data);
-	} else {
-		fprintf(stderr, "drover: %s\n", line);
-	}
+	else
+		text_add_printable(&b, line);
+	fprintf(stderr, json ? "{\"note\": %s}\n" : "drover: %s\n", b.data);
 }
 
 void engine_say(struct engine *e, const char *fmt, ...)

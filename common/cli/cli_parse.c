@@ -39,6 +39,19 @@ static const struct cli_option *find_option(const struct cli_program *program, c
 	return NULL;
 }
 
+/* A server's URL has a password in it, and errors show the words that they are about. */
+static bool is_server(const char *word)
+{
+	return (strstr(word, "://") != NULL && strchr(word, '@') != NULL) || strstr(word, "password=") != NULL;
+}
+
+static int misplaced_server(struct err *err)
+{
+	return err_set(
+		err, ST_USAGE,
+		"a server's URL stands where none belongs: give it as --database-url or --redis-url, or in DATABASE_URL or REDIS_URL");
+}
+
 /* Any command's: before the command is known, to tell values from words. */
 static const struct cli_option *find_anywhere(const struct cli_program *program, const char *word, const struct cli_command **ret_owner)
 {
@@ -89,6 +102,8 @@ static int unknown_command(const struct cli_program *program, const char *word, 
 	const char *nearest;
 	size_t n = 0;
 
+	if (is_server(word))
+		return misplaced_server(err);
 	for (size_t i = 0; (c = cli_command_at(program, i)) != NULL && n < NAMES_MAX; i++)
 		if (!c->hidden)
 			names[n++] = c->name;
@@ -172,6 +187,8 @@ static int set_from_line(struct cli_call *call, const struct cli_option *o, cons
 
 	if (v->source == CLI_FROM_LINE && o->arg != NULL && !o->repeatable && o->type != CLI_LIST)
 		return err_set(err, ST_USAGE, "option '%s' is given twice", o->name);
+	if (!o->secret && is_server(text))
+		return misplaced_server(err);
 	rc = cli_value_set(v, text, err);
 	v->source = CLI_FROM_LINE;
 	if (rc != 0) {
@@ -256,6 +273,8 @@ static int read_words(struct cli_call *call, int argc, char **argv, unsigned ski
 		if (only_args || !is_option(argv[i])) {
 			if (skip > 0 && !only_args)
 				skip--;
+			else if (is_server(argv[i]))
+				return misplaced_server(err);
 			else
 				rc = strvec_push(&call->words, argv[i]);
 			if (rc != 0)

@@ -78,7 +78,7 @@ static void put_time(struct out *o, const char *s)
 	size_t zone = n > 19 ? 19 + strspn(s + 19, ".0123456789") : n;
 	const char *offset = s + zone;
 
-	if (n < 19 || n > 35 || (s[10] != ' ' && s[10] != 'T')) {
+	if (n < 19 || n > 35 || (s[10] != ' ' && s[10] != 'T') || s[strspn(s, "0123456789-:.+ TZ")] != '\0') {
 		put_string(o, s); /* "infinity" and the like */
 		return;
 	}
@@ -195,9 +195,8 @@ void out_json(struct out *o, const char *json)
 		return;
 	}
 	json_decref(parsed);
-	/* Written as it came, so that no number loses digits. A line end in valid JSON can only be a blank. */
-	for (const char *p = json; *p != '\0'; p++)
-		buf_putc(&line, *p == '\n' || *p == '\r' ? ' ' : *p);
+	/* Written as it came, so that no number loses digits. */
+	text_add_json_line(&line, json);
 	if (!buf_ok(&line))
 		o->rc = o->rc != 0 ? o->rc : ST_LIMIT;
 	out_put(o, line.data, json);

@@ -88,8 +88,11 @@ size_t text_display_width(const char *s);
  */
 int text_add_printable(struct buf *out, const char *s);
 
-/* Append @s as a JSON string with its quotes; broken UTF-8 becomes U+FFFD. NULL is null. */
+/* Append @s as a JSON string with its quotes; broken UTF-8 becomes U+FFFD, what would do harm on a terminal is escaped. NULL is null. */
 int text_add_json(struct buf *out, const char *s);
+
+/* Append @json, which is valid JSON, in one line and with what would do harm on a terminal escaped: it reads the same. */
+int text_add_json_line(struct buf *out, const char *json);
 
 /* Can the text stand in JSON as a number? ("-1.5e3", but not "007", "+1", "NaN") */
 bool text_is_json_number(const char *s);

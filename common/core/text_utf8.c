@@ -191,7 +191,7 @@ int text_add_json(struct buf *out, const char *s)
 			buf_printf(out, "\\%c", (char)cp);
 		else if (cp == '\n')
 			buf_puts(out, "\\n");
-		else if (cp < 0x20 || cp == 0x7F)
+		else if (is_harmful(cp)) /* none of them is above U+FFFF */
 			buf_printf(out, "\\u%04x", cp);
 		else
 			buf_add(out, s, len);
@@ -200,6 +200,31 @@ int text_add_json(struct buf *out, const char *s)
 		n -= len;
 	}
 	return buf_putc(out, '"');
+}
+
+int text_add_json_line(struct buf *out, const char *json)
+{
+	size_t n = strlen(json);
+	int rc = 0;
+
+	while (n > 0 && rc == 0) {
+		uint32_t cp = 0;
+		size_t len = decode(json, n, &cp);
+
+		/* Line ends and tabs stand between values; whatever else is harmful stands in a string. */
+		if (len == 0)
+			rc = buf_puts(out, REPLACEMENT);
+		else if (cp == '\n' || cp == '\r' || cp == '\t')
+			rc = buf_putc(out, ' ');
+		else if (is_harmful(cp))
+			rc = buf_printf(out, "\\u%04x", cp);
+		else
+			rc = buf_add(out, json, len);
+		len += len == 0;
+		json += len;
+		n -= len;
+	}
+	return rc;
 }
 
 bool text_is_json_number(const char *s)
@@ -257,6 +282,16 @@ size_t text_add_clipped(struct buf *out, const char *s, size_t columns)
 	return used;
 }
 
+/* At most @max bytes, and none of a character that does not fit. */
+static size_t whole_characters(const char *s, size_t max)
+{
+	size_t n = max;
+
+	while (n > 0 && ((unsigned char)s[n] & 0xC0) == 0x80)
+		n--;
+	return n > 0 ? n : max;
+}
+
 int text_add_wrapped(struct buf *out, const char *text, size_t indent, size_t width)
 {
 	size_t column = 0; /* 0: nothing in this line yet */
@@ -270,7 +305,7 @@ int text_add_wrapped(struct buf *out, const char *text, size_t indent, size_t wi
 			size_t columns;
 
 			if (len >= sizeof(word))
-				len = sizeof(word) - 1;
+				len = whole_characters(text, sizeof(word) - 1);
 			memcpy(word, text, len);
 			word[len] = '\0';
 			columns = text_display_width(word);

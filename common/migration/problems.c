@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/text.h"
+
 #define PROBLEM_TEXT_MAX 4000  /* bytes */
 #define PROBLEM_SHORT_MAX 500U /* bytes of the first, in the summary */
 
@@ -58,10 +60,12 @@ int problems_print(struct problems *p, const char *file, struct buf *out)
 {
 	sort_by_line(p);
 	for (size_t i = 0; i < p->n; i++) {
+		(void)text_add_printable(out, file);
 		if (p->v[i].line > 0)
-			(void)buf_printf(out, "%s:%d: %s\n", file, p->v[i].line, p->v[i].text);
-		else
-			(void)buf_printf(out, "%s: %s\n", file, p->v[i].text);
+			(void)buf_printf(out, ":%d", p->v[i].line);
+		(void)buf_puts(out, ": ");
+		(void)text_add_printable(out, p->v[i].text); /* it may quote the file, which may hold anything */
+		(void)buf_putc(out, '\n');
 	}
 	if (p->total > p->n)
 		(void)buf_printf(out, "%s: and %zu more\n", file, p->total - p->n);

@@ -15,8 +15,8 @@ static const struct {
 	const char *keyword;
 	const char *value;
 } defaults[] = {
-	{ "connect_timeout", "10" },    { "keepalives", "1" },       { "keepalives_idle", "10" },
-	{ "keepalives_interval", "5" }, { "keepalives_count", "3" }, { "tcp_user_timeout", "10000" },
+	{ "connect_timeout", "10" },    { "keepalives", "1" },       { "keepalives_idle", "5" },
+	{ "keepalives_interval", "3" }, { "keepalives_count", "3" }, { "tcp_user_timeout", "10000" },
 };
 
 static int add(struct pg_url *u, const char *keyword, const char *value)
@@ -75,48 +75,55 @@ static void mask(struct pg_url *u)
 }
 
 /*
- * A password that is not %-encoded ends where it has a '/' or '@', and the rest of it is taken for a port or a host: such a URL is
+ * A password that is not %-encoded ends where it has a '/' or '@', and the rest of it is taken for a port, a host or a database: such a URL is
  * refused before any of these is shown or looked up.
  */
-static int check_parts(const struct pg_url *u, struct err *err)
+static int check_parts(const struct pg_url *u, bool is_uri, struct err *err)
 {
 	const char *host = value_of(u, "host", NULL), *port = value_of(u, "port", NULL);
+	const char *dbname = value_of(u, "dbname", "PGDATABASE");
 
 	if (port != NULL && port[strspn(port, "0123456789, ")] != '\0')
 		return err_set(err, ST_INPUT, "the database URL's port is not a number (a password must be %%-encoded)");
-	if (host != NULL && host[0] != '/' && host[0] != '@' && strchr(host, '@') != NULL)
+	/* A socket's folder may begin with it, and in a conninfo string have it anywhere. */
+	if (host != NULL && host[0] != '\0' && (is_uri || (host[0] != '/' && host[0] != '@')) && strchr(host + 1, '@') != NULL)
 		return err_set(err, ST_INPUT, "the database URL's host has an '@' (a password must be %%-encoded)");
+	if (is_uri && dbname != NULL && strchr(dbname, '@') != NULL)
+		return err_set(err, ST_INPUT,
+			       "the database URL's database has an '@' (a password must be %%-encoded; a database of such a name "
+			       "can be given as \"dbname=... host=...\")");
+	if (dbname != NULL && (strstr(dbname, "://") != NULL || strstr(dbname, "password") != NULL))
+		return err_set(err, ST_INPUT, "the database's name is a connection string itself: give that as the database URL");
 	return 0;
 }
 
-/* libpq quotes the part of the text that it did not understand, and that may be the password: only our own words are let through. */
+/*
+ * libpq quotes the part of the text that it did not understand, and that may be the password, with quotes of its own in it: we keep libpq's words
+ * before it, and of what is quoted nothing but the '=' and ']' that it missed.
+ */
 static void without_secrets(struct buf *out, const char *msg)
 {
-	PQconninfoOption *known = PQconndefaults();
+	static const char *const before[] = { "missing ", "separator ", "matching " };
 
-	while (*msg != '\0') {
+	for (;;) {
 		size_t n = strcspn(msg, "\"\n");
-		const char *end;
-		bool ours = false;
+		bool sign = false;
 
 		buf_add(out, msg, n);
-		msg += n;
-		if (*msg != '"') {
-			if (*msg == '\n')
-				msg++;
-			continue;
+		if (msg[n] != '"')
+			return;
+		for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+			size_t len = strlen(before[i]);
+
+			sign = sign || (n >= len && strncmp(msg + n - len, before[i], len) == 0);
 		}
-		end = strchr(msg + 1, '"');
-		if (end == NULL)
-			end = msg + strlen(msg);
-		n = (size_t)(end - msg - 1);
-		ours = n == 1;
-		for (PQconninfoOption *o = known; o != NULL && o->keyword != NULL; o++)
-			ours = ours || (strlen(o->keyword) == n && strncmp(o->keyword, msg + 1, n) == 0);
-		buf_printf(out, "\"%.*s\"", ours ? (int)n : 3, ours ? msg + 1 : "...");
-		msg = *end != '\0' ? end + 1 : end;
+		if (!sign || strchr("=]", msg[n + 1]) == NULL || msg[n + 2] != '"') {
+			buf_puts(out, "\"...\"");
+			return;
+		}
+		buf_add(out, msg + n, 3);
+		msg += n + 3;
 	}
-	PQconninfoFree(known);
 }
 
 static int refuse(char *why, struct err *err)
@@ -209,6 +216,7 @@ static int collect(struct pg_url *u, const PQconninfoOption *options, struct err
 
 int pg_url_parse(struct pg_url *u, const char *url, const char *application_name, struct err *err)
 {
+	bool is_uri = url != NULL && (strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0);
 	PQconninfoOption *options = NULL;
 	int rc;
 
@@ -223,7 +231,7 @@ int pg_url_parse(struct pg_url *u, const char *url, const char *application_name
 	rc = collect(u, options, err);
 	PQconninfoFree(options);
 	if (rc == 0)
-		rc = check_parts(u, err);
+		rc = check_parts(u, is_uri, err);
 	if (rc == 0 && (add(u, "application_name", application_name) != 0 || add(u, "client_encoding", "UTF8") != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	if (rc != 0) {

@@ -69,7 +69,7 @@ static void write_values(const char *s)
 	must(text_add_json(&out, s) == 0);
 	must(text_utf8_valid(out.data, out.len) && out.len >= 2 && strchr(out.data, '\n') == NULL);
 	buf_reset(&out);
-	must(text_add_wrapped(&out, s, 2, 20) == 0);
+	must(text_add_wrapped(&out, printable.data, 2, 20) == 0 && text_utf8_valid(out.data, out.len));
 	text_is_json_number(s);
 }
 

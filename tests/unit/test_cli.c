@@ -352,6 +352,17 @@ static void a_secret_is_wiped_from_the_process_title(void **state)
 	cli_call_close(&call);
 }
 
+static void a_url_in_the_wrong_place_is_not_shown(void **state)
+{
+	static const char *const lines[] = { "redis://:secret@h", "status redis://:secret@h", "produce x postgres://a:secret@h/d",
+					     "produce x --batch-size postgres://a:secret@h/d", "status password=secret" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		refused(lines[i], "a server's URL stands where none belongs: give it as --database-url or --redis-url, or in DATABASE_URL "
+				  "or REDIS_URL");
+}
+
 static void mistakes_get_one_clear_line(void **state)
 {
 	(void)state;
@@ -744,6 +755,7 @@ int main(void)
 		T(the_line_beats_the_environment_which_beats_the_default),
 		T(repeated_options_add_up),
 		T(a_secret_is_wiped_from_the_process_title),
+		T(a_url_in_the_wrong_place_is_not_shown),
 		T(mistakes_get_one_clear_line),
 		T(help_is_given_whatever_else_is_wrong),
 		T(a_program_without_commands_has_options_alone),

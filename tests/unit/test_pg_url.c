@@ -121,6 +121,12 @@ static void secrets_are_never_shown(void **state)
 		"postgresql://app:hunter2/x@h/d",
 		"postgresql://app:x/hunter2@h/d",
 		"postgresql://app:x@hunter2@h/d",
+		"postgresql://app:12/hunter2@h/d",
+		"postgresql://app:x@@hunter2@h/d",
+		"postgresql://app:\"hunter2\"@[/d",
+		"a\"hunter2",
+		"=\"hunter2",
+		"dbname=postgresql://app:hunter2@h/d",
 	};
 
 	(void)state;

@@ -397,6 +397,13 @@ static void json_strings_are_escaped(void **state)
 	buf_reset(&out);
 	text_add_json(&out, NULL);
 	assert_string_equal(out.data, "null");
+	/* A terminal obeys these in JSON as well. */
+	buf_reset(&out);
+	text_add_json(&out, "\x7F\xC2\x9B\xE2\x80\xA8\xE2\x80\xAE");
+	assert_string_equal(out.data, "\"\\u007f\\u009b\\u2028\\u202e\"");
+	buf_reset(&out);
+	text_add_json_line(&out, "{\"a\":\n\t\"\xC2\x9B\xC3\xBC\"}");
+	assert_string_equal(out.data, "{\"a\":  \"\\u009b\xC3\xBC\"}");
 }
 
 static void json_numbers_are_told_from_others(void **state)
@@ -422,6 +429,18 @@ static void text_is_wrapped_at_blanks(void **state)
 	assert_string_equal(out.data, "  the quick\n  brown fox\n  jumps\n  over\n  averyveryverylongword\n  end");
 }
 
+static void a_word_too_long_for_any_line_is_cut_between_characters(void **state)
+{
+	CLEANUP(buf_free) struct buf word = BUF_INIT(1000);
+	CLEANUP(buf_free) struct buf out = BUF_INIT(2000);
+
+	(void)state;
+	for (int i = 0; i < 400; i++)
+		buf_puts(&word, "\xC3\xBC");
+	text_add_wrapped(&out, word.data, 0, 80);
+	assert_true(text_utf8_valid(out.data, out.len));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -445,6 +464,7 @@ int main(void)
 		cmocka_unit_test(json_strings_are_escaped),
 		cmocka_unit_test(json_numbers_are_told_from_others),
 		cmocka_unit_test(text_is_wrapped_at_blanks),
+		cmocka_unit_test(a_word_too_long_for_any_line_is_cut_between_characters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
