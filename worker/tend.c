@@ -10,6 +10,7 @@
 
 #define BUDGET_MS 10000
 #define SOON_MS 500
+#define AGAIN_MS 1000 /* after a failure: a connection that was found broken is made anew by the next round */
 #define SAY_EVERY_MS 60000
 
 static void work(uv_work_t *uv)
@@ -45,7 +46,7 @@ static void done(uv_work_t *uv, int status)
 	if (w->draining)
 		worker_pump(w);
 	else
-		loop_timer_start(a->timer, a->result.again || a->wanted ? SOON_MS : STEWARD_EVERY_MS);
+		loop_timer_start(a->timer, a->result.again || a->wanted ? SOON_MS : a->status != 0 ? AGAIN_MS : STEWARD_EVERY_MS);
 	a->wanted = false;
 }
 
@@ -66,8 +67,13 @@ static void on_timer(void *arg)
 	struct tend *a = &w->tend;
 
 	loop_timer_start(a->timer, STEWARD_EVERY_MS);
-	if (a->running || w->draining || !w->named || !anything_to_do(w))
+	if (a->running || w->draining || !w->named)
 		return;
+	if (!anything_to_do(w)) {
+		a->wanted = false; /* the producer sees it as well */
+		return;
+	}
+	steward_rename(a->steward, w->name);
 	a->running = uv_queue_work(&w->loop, &a->work, work, done) == 0;
 }
 
@@ -83,8 +89,16 @@ int tend_init(struct worker *w, struct err *err)
 	if (a->timer == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	/* A fleet that starts together does not look together. */
-	loop_timer_start(a->timer, 2000 + rng_below(&w->rng, STEWARD_EVERY_MS / 2));
+	loop_timer_start(a->timer, SOON_MS + rng_below(&w->rng, STEWARD_EVERY_MS / 2));
 	return 0;
+}
+
+void tend_soon(struct worker *w)
+{
+	struct tend *a = &w->tend;
+
+	if (a->steward != NULL && !a->running && !a->wanted)
+		loop_timer_start(a->timer, SOON_MS + rng_below(&w->rng, AGAIN_MS));
 }
 
 void tend_alarm(struct worker *w)

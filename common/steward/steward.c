@@ -84,6 +84,11 @@ int steward_new(struct steward **ret, const char *database_url, const char *redi
 	return 0;
 }
 
+void steward_rename(struct steward *s, const char *who)
+{
+	snprintf(s->who, sizeof(s->who), "%s", who);
+}
+
 static void ward_free(struct steward *s, struct ward *w)
 {
 	LL_DELETE(s->wards, w); /* NOLINT(clang-analyzer-unix.Malloc): thinks that freed wards are still in the list */
@@ -283,6 +288,8 @@ int steward_tend(struct steward *s, uint64_t budget_ms, struct steward_report *r
 	}
 	if (first == 0)
 		forget_others(s);
+	else
+		s->alarmed = s->alarmed || alarmed; /* some were not reached */
 	return first;
 }
 

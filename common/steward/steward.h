@@ -18,7 +18,7 @@
 
 struct steward;
 
-#define STEWARD_EVERY_MS 15000 /* between audits */
+#define STEWARD_EVERY_MS 5000 /* between rounds; each third of them audits, unless there is reason to earlier */
 
 /* What one call did, for the log and the metrics. */
 struct steward_report {
@@ -38,6 +38,9 @@ struct steward_report {
  */
 MUST_CHECK int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const char *const *only,
 			   const volatile sig_atomic_t *stop, struct err *err);
+/* Another name than at first, before it has tended anything. */
+void steward_rename(struct steward *s, const char *who);
+
 void steward_free(struct steward *s); /* NULL is fine; gives back no lease: see steward_retire() */
 
 /**
