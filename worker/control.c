@@ -17,7 +17,7 @@
 #include "version.h"
 #include "worker/worker_private.h"
 
-#define CONTROL_DEADLINE_MS 10000
+#define CONTROL_DEADLINE_MS 5000 /* small questions: whoever does not answer them is away */
 #define BEGIN_WRITING "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 #define CANCEL_AFTER_MS 500 /* what runs of a cancelled migration is interrupted */
 
@@ -153,6 +153,8 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 	}
 	m->seen = true;
 	m->row_mode = strcmp(text(res, row, "mode"), "row") == 0;
+	if (m->produced && !is_true(res, row, "produced"))
+		tend_soon(w);
 	m->produced = is_true(res, row, "produced");
 	m->default_batch_size = (uint64_t)number(res, row, "batch_size");
 	m->revision_wanted = (int32_t)number(res, row, "revision");
@@ -238,6 +240,12 @@ static void add_doing(struct worker *w, struct buf *out)
 	buf_putc(out, ']');
 }
 
+/* Whoever has a short lease must not be taken for dead (worker_unblock.sql) between two heartbeats. */
+static uint64_t beat_every(const struct worker *w)
+{
+	return w->options->lease_ms / 3 < WORKER_BEAT_MS ? w->options->lease_ms / 3 : WORKER_BEAT_MS;
+}
+
 static bool ask_poll(struct worker *w)
 {
 	struct control *c = &w->control;
@@ -266,7 +274,7 @@ static bool ask_poll(struct worker *w)
 	poll_params[0] = w->name;
 	poll_params[1] = c->ids.data;
 	poll_params[2] = names.len > 0 ? names.data : NULL;
-	if (w->named && (!c->started || worker_now() - c->beat_ms >= WORKER_BEAT_MS)) {
+	if (w->named && (!c->started || worker_now() - c->beat_ms >= beat_every(w))) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
 		snprintf(lanes, sizeof(lanes), "%u", w->nlanes);
 		snprintf(jobs, sizeof(jobs), "%" PRIu64, w->jobs_done);
@@ -281,6 +289,45 @@ static bool ask_poll(struct worker *w)
 	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
 	c->step = CONTROL_POLL;
 	return pg_link_run(c->link, &c->op, steps, n, CONTROL_DEADLINE_MS) == 0;
+}
+
+/* ------------------------------------------------------------ lanes whose answers were lost */
+
+static bool is_listed(const PGresult *res, const char *name)
+{
+	for (int i = 0; i < PQntuples(res); i++)
+		if (strcmp(PQgetvalue(res, i, 0), name) == 0)
+			return true;
+	return false;
+}
+
+/* As long as a lane waits that did so before this connection was made. One that the server is at work for is asked about again. */
+static bool ask_lanes(struct worker *w)
+{
+	struct control *c = &w->control;
+	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
+	const char *params[1];
+	const struct pg_step steps[] = { { SQL_WORKER_LANES, 1, params, 1 } };
+
+	for (unsigned i = 0; i < w->nlanes && c->lost; i++)
+		if (lane_waits_since(&w->lanes[i], c->up_ms))
+			pg_array_add(&names, names.len == 0, w->lanes[i].application);
+	c->lost = names.len > 0;
+	if (!c->lost)
+		return false;
+	pg_array_end(&names, false);
+	params[0] = names.data;
+	c->step = CONTROL_LANES;
+	return pg_link_run(c->link, &c->op, steps, 1, CONTROL_DEADLINE_MS) == 0;
+}
+
+static void lanes_answered(struct worker *w, const struct pg_op *op)
+{
+	const PGresult *res = op->kept[0];
+
+	for (unsigned i = 0; i < w->nlanes && op->status == 0 && res != NULL; i++)
+		if (lane_waits_since(&w->lanes[i], w->control.up_ms) && !is_listed(res, w->lanes[i].application))
+			lane_give_up(&w->lanes[i]);
 }
 
 /* ------------------------------------------------------------ what next */
@@ -304,7 +351,9 @@ static void ask(struct worker *w)
 		if (pg_link_run(c->link, &c->op, hello, 1, CONTROL_DEADLINE_MS) != 0)
 			return;
 	} else if (!ask_plan(w)) {
-		ask_poll(w);
+		/* In turns: a poll comes between two such questions. */
+		if (c->step == CONTROL_LANES || !ask_lanes(w))
+			ask_poll(w);
 	}
 }
 
@@ -328,6 +377,9 @@ static void on_op(struct pg_op *op)
 			c->beat_ms = worker_now();
 		}
 		poll_answered(w, op);
+		break;
+	case CONTROL_LANES:
+		lanes_answered(w, op);
 		break;
 	case CONTROL_GONE:
 		gone_answered(w);
@@ -383,6 +435,9 @@ static void on_state(void *arg, struct pg_link *link, bool up, const struct err 
 		worker_fail(w, why->code, why);
 		return;
 	}
+	w->control.lost = w->control.lost || !up;
+	if (up)
+		w->control.up_ms = worker_now();
 	w->control.ever_up = w->control.ever_up || up;
 	report_server(w, &w->postgres, up, why);
 	if (up)

@@ -17,12 +17,14 @@
 #define FORGET_MS 60000 /* between looks at the consumers of a migration */
 #define FORGET_IDLE_MS 300000
 #define FORGET_MOST 20 /* at a look */
+#define UNSEEN_MOST "1000"
 
 /* Every answer needs to know its migration, which may be gone by then: it is found by its id. */
 struct call {
 	struct worker *worker;
 	int32_t mig;
-	char consumer[128]; /* of a forgetting */
+	struct fetch *fetch; /* of a look for unseen entries */
+	char consumer[128];  /* of a forgetting */
 };
 
 static struct call *call_new(struct worker *w, const struct mig *m)
@@ -94,8 +96,8 @@ static void take_in(struct call *c, struct mig *m, const redisReply *reply)
 	struct taken t = { .call = c, .mig = m, .deliveries = reply->element[2] };
 	const redisReply *list = reply->element[1];
 
-	m->more_to_take = list->elements > 0;
-	if (!m->more_to_take) {
+	m->more_to_take = list->elements > 0 || strcmp(m->cursor, "0-0") != 0;
+	if (list->elements == 0) {
 		if (m->taken_over > 0)
 			log_info("job.taken_over", "migration=%s jobs=%" PRIu64, m->name, m->taken_over);
 		m->taken_over = 0;
@@ -157,20 +159,110 @@ static void on_reclaim_timer(void *arg)
 void reclaim_now(struct worker *w)
 {
 	uint64_t every = w->options->lease_ms / 6;
-	unsigned free_lanes = 0;
+	unsigned free_lanes = 0, up = 0;
 	struct mig *m;
 
-	for (unsigned i = 0; i < w->nlanes; i++)
+	for (unsigned i = 0; i < w->nlanes; i++) {
 		free_lanes += lane_free(&w->lanes[i]);
+		up += pg_link_up(w->lanes[i].link);
+	}
 	every = every < 1000 ? 1000 : every > 5000 ? 5000 : every;
 	DL_FOREACH(w->migs, m)
 		every = m->more_to_take ? MORE_MS : every; /* a dead worker leaves more than the lanes take at once */
 	loop_timer_start(w->reclaim_timer, every);
-	if (free_lanes == 0 || !w->named || w->draining || w->paused || w->alone || worker_held(w) >= WORKER_HELD_MAX)
+	if (up == 0 || !w->named || w->draining || w->paused || w->alone || worker_held(w) >= WORKER_HELD_MAX)
 		return;
+	/* While all lanes are busy, for one of them: it comes before what is new, or it would wait until nothing new is left. */
 	DL_FOREACH(w->migs, m)
 		if (worker_may_run(w, m) && m->runs == NULL)
-			take_over(w, m, free_lanes);
+			take_over(w, m, free_lanes > 0 ? free_lanes : 1);
+}
+
+/* ------------------------------------------------------------ what is ours, unseen */
+
+static void on_unseen_entry(void *arg, struct entry *e, struct entry_id id, const char *why)
+{
+	struct taken *t = arg;
+
+	if (e == NULL) {
+		settle_drop_foreign(t->call->worker, t->mig, id, why);
+	} else if (is_held(t->mig, id)) { /* a take-over's answer came meanwhile */
+		free(e);
+	} else {
+		e->taken_over = true; /* perhaps another's before */
+		mig_hold(t->mig, e);
+		mig_queue(t->mig, e);
+		t->n++;
+	}
+}
+
+static void on_unseen(void *arg, int status, const redisReply *reply)
+{
+	struct call *c = arg;
+	struct worker *w = c->worker;
+	struct fetch *f = c->fetch;
+	struct taken t = { .call = c, .mig = worker_find(w, c->mig) };
+
+	f->recovering--;
+	if (status == 0 && t.mig != NULL && is_array(reply, 1)) {
+		if (entry_read_list(reply, on_unseen_entry, &t) != 0)
+			log_error("reclaim.no_memory", "migration=%s what=%s", t.mig->name,
+				  "out of memory, some jobs wait for their leases to end");
+		log_info("job.recovered", "migration=%s jobs=%zu", t.mig->name, t.n);
+		t.mig->found_empty = false;
+		f->missed = true; /* there may be more */
+		if (!worker_may_run(w, t.mig))
+			settle_give_back(w, t.mig);
+	} else if (status == ST_DISCONNECTED || status == ST_TIMEOUT) {
+		f->missed = true;
+	}
+	call_free(c);
+	if (status != ST_CLOSING)
+		worker_pump(w);
+}
+
+/* Of one migration. What is held is named in the question, since only Redis sees both sides at one moment. */
+static void look_for_unseen(struct fetch *f, struct mig *m)
+{
+	size_t n = 4;
+	const char **argv = calloc(n + m->nheld, sizeof(*argv));
+	char(*ids)[ENTRY_ID_MAX] = calloc(m->nheld + 1, sizeof(*ids));
+	struct call *c = argv != NULL && ids != NULL ? call_new(f->worker, m) : NULL;
+	const struct entry *e;
+
+	if (c != NULL) {
+		c->fetch = f;
+		argv[0] = m->keys.jobs;
+		argv[1] = JOB_GROUP;
+		argv[2] = f->worker->name;
+		argv[3] = UNSEEN_MOST;
+		DL_FOREACH2(m->held, e, held_next)
+		{
+			entry_id_print(e->id, ids[n - 4]);
+			argv[n] = ids[n - 4];
+			n++;
+		}
+		if (queue_call(f->link, &queue_unseen, 1, n, argv, NULL, REDIS_LINK_DEADLINE_MS, on_unseen, c) == 0)
+			f->recovering++;
+		else
+			call_free(c);
+	}
+	free(argv);
+	free(ids);
+}
+
+/*
+ * After a connection was lost: entries that a read or a take-over gave to us, in an answer that never came. Asked on the reading connection while
+ * no read is under way, so that none is on its way to us.
+ */
+void reclaim_unseen(struct fetch *f)
+{
+	struct mig *m;
+
+	f->missed = false;
+	DL_FOREACH(f->worker->migs, m)
+		if (m->row_mode == f->rows && worker_may_run(f->worker, m))
+			look_for_unseen(f, m);
 }
 
 /* ------------------------------------------------------------ delayed jobs */

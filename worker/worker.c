@@ -212,6 +212,8 @@ static void on_commands(void *arg, struct redis_link *link, bool up, const struc
 		tend_alarm(w);
 	snprintf(w->run_id, sizeof(w->run_id), "%s", server->run_id);
 	snprintf(w->replid, sizeof(w->replid), "%s", server->replid);
+	for (size_t i = 0; i < ARRAY_SIZE(w->fetches); i++)
+		w->fetches[i].missed = w->fetches[i].was_up; /* a take-over's answer may have been lost */
 	lease_alive(w);
 	worker_pump(w);
 }

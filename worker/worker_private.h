@@ -50,11 +50,15 @@ struct lane {
 	bool pausing;             /* processing_interval_ms after a run */
 	bool finishing;           /* the run is done, and freed in the next turn of the loop */
 	bool wants_renew;         /* its server became read-only */
+	uint64_t sent_ms; /* when the transaction under way was sent */
 };
 
 MUST_CHECK int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err);
 void lane_close(struct lane *l);
 bool lane_free(const struct lane *l); /* up and idle: can start a run */
+/* Does it wait for an answer to what it sent before @when_ms? */
+bool lane_waits_since(const struct lane *l, uint64_t when_ms);
+void lane_give_up(struct lane *l); /* that answer will not come: connect anew, and find out */
 void lane_start(struct lane *l, struct job_run *run);
 void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
 
@@ -80,6 +84,9 @@ struct fetch {
 	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
 	unsigned nasked;
 	bool found_empty; /* the last answer brought nothing */
+	bool was_up;
+	bool missed;         /* the answer to a read or a take-over may have been lost: look for what it brought before the next read */
+	unsigned recovering; /* answers awaited of that look */
 };
 
 MUST_CHECK int fetch_init(struct fetch *f, struct worker *w, bool rows, struct err *err);
@@ -90,6 +97,7 @@ void fetch_make_group(struct worker *w, struct mig *m);
 
 void reclaim_start(struct worker *w); /* begin to take over and to promote, for good */
 void reclaim_now(struct worker *w);   /* look at once */
+void reclaim_unseen(struct fetch *f); /* take in what is ours without our having seen it */
 
 void lease_start(struct worker *w);
 void lease_alive(struct worker *w);  /* the liveness key */
@@ -97,7 +105,7 @@ void lease_let_go(struct worker *w); /* and its end */
 
 /* ------------------------------------------------------------ control.c */
 
-enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_GONE };
+enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_LANES, CONTROL_GONE };
 
 struct control {
 	struct pg_link *link;
@@ -113,6 +121,8 @@ struct control {
 	bool ever_up;
 	bool beating;         /* the heartbeat is part of the poll under way */
 	uint64_t alive, rank; /* workers, and how many come before this one */
+	uint64_t up_ms;       /* since when its connection is there */
+	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
 	struct buf ids, doing;
 };
 
@@ -154,6 +164,7 @@ struct tend {
 };
 
 MUST_CHECK int tend_init(struct worker *w, struct err *err);
+void tend_soon(struct worker *w);  /* a producer is gone, and what it left is to be looked after */
 void tend_alarm(struct worker *w); /* Redis may have lost something */
 void tend_close(struct worker *w);
 

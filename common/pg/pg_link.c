@@ -536,6 +536,12 @@ const char *pg_link_masked_url(const struct pg_link *l)
 	return l->url.masked;
 }
 
+void pg_link_give_up(struct pg_link *l)
+{
+	if (l->op != NULL && l->state == LINK_UP)
+		lost_because(l, "the answer was lost");
+}
+
 void pg_link_renew(struct pg_link *l)
 {
 	assert(l->op == NULL);

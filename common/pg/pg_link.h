@@ -81,6 +81,9 @@ MUST_CHECK int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_
 /* Ask the server to cancel what runs, from a thread of libuv's pool. The operation ends by itself, as it may. */
 void pg_link_cancel(struct pg_link *l);
 
+/* The answer to the operation under way will not come: it gets ST_DISCONNECTED, and another connection is made. */
+void pg_link_give_up(struct pg_link *l);
+
 /* Give this connection up and make another: the server behind it has become read-only, say. Not while an operation is under way. */
 void pg_link_renew(struct pg_link *l);
 

@@ -11,6 +11,7 @@ const struct queue_script queue_give_back = { "give_back", LUA_GIVE_BACK, LUA_GI
 const struct queue_script queue_renew = { "renew", LUA_RENEW, LUA_RENEW_SHA1 };
 const struct queue_script queue_promote = { "promote", LUA_PROMOTE, LUA_PROMOTE_SHA1 };
 const struct queue_script queue_take_over = { "take_over", LUA_TAKE_OVER, LUA_TAKE_OVER_SHA1 };
+const struct queue_script queue_unseen = { "unseen", LUA_UNSEEN, LUA_UNSEEN_SHA1 };
 const struct queue_script queue_forget_consumer = { "forget_consumer", LUA_FORGET_CONSUMER, LUA_FORGET_CONSUMER_SHA1 };
 
 /*

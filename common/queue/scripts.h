@@ -23,6 +23,7 @@ extern const struct queue_script queue_give_back;
 extern const struct queue_script queue_renew;
 extern const struct queue_script queue_promote;
 extern const struct queue_script queue_take_over;
+extern const struct queue_script queue_unseen;
 extern const struct queue_script queue_forget_consumer;
 
 /**

@@ -22,8 +22,8 @@
 #include "core/util.h"
 #include "redis/redis_sync.h"
 
-#define REDIS_LINK_CONNECT_MS 5000   /* longest for one attempt, authentication and INFO included */
-#define REDIS_LINK_DEADLINE_MS 10000 /* what most commands want */
+#define REDIS_LINK_CONNECT_MS 5000  /* longest for one attempt, authentication and INFO included */
+#define REDIS_LINK_DEADLINE_MS 6000 /* what most commands want */
 
 struct redis_link;
 
