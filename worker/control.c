@@ -205,6 +205,8 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	}
 	c->schema_missing_said = false;
 	c->polled = true;
+	c->answered_ms = c->asked_ms;
+	c->recovered = number(res, 0, "recovered");
 	c->alive = (uint64_t)number(res, 0, "alive");
 	c->rank = (uint64_t)number(res, 0, "rank");
 	DL_FOREACH(w->migs, m)
@@ -288,6 +290,7 @@ static bool ask_poll(struct worker *w)
 	c->beating = n == 3;
 	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
 	c->step = CONTROL_POLL;
+	c->asked_ms = worker_now();
 	return pg_link_run(c->link, &c->op, steps, n, CONTROL_DEADLINE_MS) == 0;
 }
 

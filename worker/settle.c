@@ -146,7 +146,7 @@ static int encode(struct buf *out, enum job_kind kind, int64_t number)
 	return job_encode(&job, out);
 }
 
-/* What it leaves behind goes in as it goes out: the parts of a split batch, or the next attempt at a row. */
+/* What it leaves behind goes in as it goes out: the parts of a split batch, the next attempt at a row, or a part that has no entry yet. */
 static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind, struct pending *p)
 {
 	struct buf payloads = BUF_INIT(4096);
@@ -159,6 +159,8 @@ static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind,
 	for (unsigned i = 0; i < n && rc == 0; i++) {
 		if (kind == SETTLE_PARTS)
 			rc = encode(&payloads, r->parts[i].listed ? JOB_LIST : JOB_BATCH, r->parts[i].number);
+		else if (kind != SETTLE_RETRY)
+			rc = encode(&payloads, r->kind, r->entries[0]->job.number);
 		else
 			rc = encode(&payloads, JOB_FAILED, r->failed_id);
 		from[i + 1] = payloads.len;
@@ -167,7 +169,7 @@ static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind,
 		buf_free(&payloads);
 		return ST_NOMEM;
 	}
-	snprintf(count, sizeof(count), "%u", kind == SETTLE_PARTS ? n : 0);
+	snprintf(count, sizeof(count), "%u", kind == SETTLE_PARTS || kind == SETTLE_BACK ? n : 0);
 	snprintf(delay, sizeof(delay), "%" PRIu64, r->delay_ms);
 	add(&a, r->mig->keys.jobs);
 	add(&a, r->mig->keys.delayed);
@@ -175,7 +177,7 @@ static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind,
 	add(&a, a.ids[0]);
 	add(&a, count);
 	for (unsigned i = 0; i < n; i++) {
-		if (kind == SETTLE_RETRY)
+		if (kind == SETTLE_RETRY || kind == SETTLE_DELAY)
 			add(&a, delay);
 		add_n(&a, payloads.data + from[i], from[i + 1] - from[i]);
 	}
@@ -219,7 +221,7 @@ int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, sett
 	FAILPOINT_AT(points[kind].before);
 	if (kind == SETTLE_ACK)
 		rc = send_ack(w, r, p);
-	else if (kind == SETTLE_PARTS || kind == SETTLE_RETRY)
+	else if (kind == SETTLE_PARTS || kind == SETTLE_RETRY || r->loose)
 		rc = send_with(w, r, kind, p);
 	else
 		rc = send_back(w, r, kind, p);

@@ -50,6 +50,11 @@ struct lane {
 	bool pausing;             /* processing_interval_ms after a run */
 	bool finishing;           /* the run is done, and freed in the next turn of the loop */
 	bool wants_renew;         /* its server became read-only */
+	/* a connection lost without a word: was it the way to the server, or did that crash? */
+	int64_t recovered; /* control's, when the transaction began */
+	bool weighing;     /* until control has asked again */
+	uint64_t lost_ms;
+	struct tx_answer loss;
 	uint64_t sent_ms; /* when the transaction under way was sent */
 };
 
@@ -123,6 +128,9 @@ struct control {
 	uint64_t alive, rank; /* workers, and how many come before this one */
 	uint64_t up_ms;       /* since when its connection is there */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
+	uint64_t asked_ms;    /* when the poll under way was sent ... */
+	uint64_t answered_ms; /* ... and the last one that was answered */
+	int64_t recovered;    /* the server's last crash, as it tells; only to compare */
 	struct buf ids, doing;
 };
 

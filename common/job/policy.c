@@ -91,7 +91,7 @@ static const struct rule {
 	{ PG_CLASS_UNMARKED, IN(CLAIM), NULL, POLICY_MARK, 0, "taken over before" },
 	{ PG_CLASS_DIVERGES, IN(FINISH), NULL, POLICY_PAUSE, 0, "it does not converge" },
 
-	{ PG_CLASS_OUTAGE, ANY_PHASE, silent, POLICY_NOTE, POLICY_NOTE_LOSS, "connection lost" },
+	{ PG_CLASS_OUTAGE, ANY_PHASE, silent, POLICY_NOTE, POLICY_NOTE_LOSS, "the server crashed" },
 	{ PG_CLASS_OUTAGE, ANY_PHASE, NULL, POLICY_WAIT, 0, "the server is away" },
 
 	{ PG_CLASS_CONFLICT, IN(ENTER) | IN(CLAIM), tired, POLICY_DELAY, 0, "cannot be claimed for now" },
@@ -144,10 +144,14 @@ static struct policy_verdict verdict(enum policy_act act, const char *why)
 
 static struct policy_verdict judge_loss(const struct policy_facts *f)
 {
-	struct policy_verdict v = verdict(POLICY_WAIT, "connection lost");
+	struct policy_verdict v = verdict(POLICY_WAIT, "the server crashed");
 
-	if (f->losses >= POLICY_LOSSES_PAUSE)
-		return verdict(POLICY_PAUSE, "the connection was lost again and again while the same job ran");
+	/* A row that was alone is known: its dead letter keeps it from being run again when the migration is resumed. */
+	if (f->losses >= POLICY_LOSSES_PAUSE) {
+		v = verdict(f->rows == 1 ? POLICY_BURY : POLICY_PAUSE, "the server crashed again and again while the same job ran");
+		v.crashes = true;
+		return v;
+	}
 	v.alone = f->losses >= POLICY_LOSSES_SPLIT;
 	if (v.alone && f->rows > 1)
 		v.act = POLICY_SPLIT;

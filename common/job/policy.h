@@ -46,7 +46,7 @@ enum policy_note {
 	POLICY_NOTE_RETRY, /* rows failed */
 	POLICY_NOTE_CONFLICT,
 	POLICY_NOTE_TIMEOUT,
-	POLICY_NOTE_LOSS, /* the connection was lost without a word while it ran */
+	POLICY_NOTE_LOSS, /* the server crashed while it ran */
 };
 
 enum policy_probe { POLICY_PROBE_NOT_YET, POLICY_PROBE_FINE, POLICY_PROBE_RAISED };
@@ -55,7 +55,7 @@ struct policy_facts {
 	enum pg_class class;
 	enum policy_phase phase;
 	/* of the error */
-	bool silent;      /* PG_CLASS_OUTAGE: the connection ended without a word, so the job itself may be why */
+	bool silent;      /* PG_CLASS_OUTAGE: the connection ended without a word and the server has crashed: the job itself may be why */
 	bool ours;        /* PG_CLASS_CANCELLED: after our own deadline */
 	bool interrupted; /* PG_CLASS_CANCELLED: we asked, because the migration was stopped */
 	bool finished;    /* PG_CLASS_STOPPED: the migration is complete or cancelled, not paused */
@@ -70,7 +70,7 @@ struct policy_facts {
 	unsigned rows;
 	unsigned attempts;  /* failures of its rows so far, this one included */
 	unsigned conflicts; /* so far, this one included */
-	unsigned losses;    /* so far, this one included, of all that was split off the same batch */
+	unsigned losses;    /* crashes so far, this one included, of all that was split off the same batch */
 	double conflict_s;  /* since the first of the conflicts in a row */
 	bool crowded;       /* too many splits are under way already */
 	bool others_commit; /* other jobs of this worker committed meanwhile */
@@ -85,13 +85,14 @@ struct policy_verdict {
 	enum policy_act act;
 	enum policy_note note; /* with POLICY_NOTE */
 	bool alone;            /* with AGAIN, SPLIT: nothing else on this worker meanwhile */
+	bool crashes;          /* with PAUSE, BURY: it crashed the server too often: pause, and handle it with care from now on */
 	const char *why;       /* static text; the reason of a pause, a word for the log otherwise */
 };
 
 #define POLICY_AGAIN_MAX 3       /* runs once more without a note, then it waits in the delayed set */
 #define POLICY_CONFLICTS_SPLIT 2 /* conflicts until a job is split, so that only the locked row waits */
 #define POLICY_TIMEOUT_TRIES 3   /* at least, for a lone row: time-outs are not deterministic */
-#define POLICY_LOSSES_SPLIT 2    /* connections lost until a job runs alone and split ... */
+#define POLICY_LOSSES_SPLIT 2    /* crashes of the server until a job runs alone and split ... */
 #define POLICY_LOSSES_PAUSE 3    /* ... and until its migration is paused */
 #define POLICY_SPLIT_WAYS 4      /* parts of a split: fewest transactions for one bad row, fewer for many */
 #define POLICY_SPLITS_MAX 64     /* unfinished parts of split batches in a migration, before time-outs split no more */

@@ -115,8 +115,12 @@ int pg_error_of_connection(const PGconn *conn, struct err *err)
 	if (sqlstate[0] == '\0')
 		return err_set(err, is_setup(conn, b.data) ? ST_INPUT : ST_DISCONNECTED, "%s", b.data);
 	set_sql(&sql, sqlstate, b.data);
-	if (pg_error_is_outage(&sql))
-		return err_set(err, ST_DISCONNECTED, "%s", b.data);
+	if (pg_error_is_outage(&sql)) {
+		err_set(err, ST_DISCONNECTED, "%s", b.data);
+		if (err != NULL)
+			snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", sqlstate);
+		return ST_DISCONNECTED;
+	}
 	return set_sql(err, sqlstate, b.data);
 }
 

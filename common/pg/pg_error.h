@@ -14,7 +14,7 @@
 int pg_error_of_result(const PGresult *res, struct err *err);
 
 /**
- * From a connection that could not be made or broke. ST_DISCONNECTED: the server is away, try again. ST_SQL with sqlstate: it refused us.
+ * From a connection that could not be made or broke. ST_DISCONNECTED: the server is away, try again; with sqlstate if it said so. ST_SQL with sqlstate: it refused us.
  * ST_INPUT: libpq itself refused (no password, no such certificate). Call PQsetErrorVerbosity(conn, PQERRORS_VERBOSE) right after
  * PQconnectStartParams(): libpq keeps the sqlstate of a refusal in its text alone.
  */

@@ -62,6 +62,7 @@ static const struct {
 	{ "44", NULL, PG_CLASS_DATA }, /* WITH CHECK OPTION of a view */
 	{ "P0", NULL, PG_CLASS_DATA }, /* PL/pgSQL: RAISE, ASSERT, no data found ... */
 
+	{ "42501", "permission denied", PG_CLASS_WRONG }, /* no row has rights of its own; other words are those of row-level security */
 	{ "42", NULL, PG_CLASS_SUSPECT },
 };
 

@@ -25,6 +25,7 @@ struct pg_sync {
 	const volatile sig_atomic_t *stop;
 	uint64_t deadline_ms; /* per call */
 	PGresult *failed;     /* of the last call */
+	char parting[6];      /* sqlstate of the notice with which the server says good-bye */
 };
 
 static uint64_t now_ms(void)
@@ -94,7 +95,10 @@ static int lost(struct pg_sync *c, struct err *err)
 
 	pg_error_of_connection(c->conn, &why);
 	drop(c);
-	return err_set(err, ST_DISCONNECTED, "%s", why.msg);
+	err_set(err, ST_DISCONNECTED, "%s", why.msg);
+	if (err != NULL)
+		snprintf(err->sqlstate, sizeof(err->sqlstate), "%s", why.sqlstate[0] != '\0' ? why.sqlstate : c->parting);
+	return ST_DISCONNECTED;
 }
 
 /* Give up a call: what runs on the server is cancelled, and the connection is of no more use. */
@@ -127,10 +131,14 @@ static uint64_t connect_deadline_ms(const struct pg_sync *c)
 	return each * hosts;
 }
 
-static void ignore_notice(void *arg, const PGresult *res)
+/* Nobody reads notices, but for the last: what the server says before it goes. */
+static void on_notice(void *arg, const PGresult *res)
 {
-	(void)arg;
-	(void)res;
+	struct pg_sync *c = arg;
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	if (sqlstate != NULL && strncmp(sqlstate, "57P0", 4) == 0)
+		snprintf(c->parting, sizeof(c->parting), "%.5s", sqlstate);
 }
 
 static int connect_once(struct pg_sync *c, struct err *err)
@@ -142,7 +150,8 @@ static int connect_once(struct pg_sync *c, struct err *err)
 	if (c->conn == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);
-	PQsetNoticeReceiver(c->conn, ignore_notice, NULL);
+	PQsetNoticeReceiver(c->conn, on_notice, c);
+	c->parting[0] = '\0';
 	while (PQstatus(c->conn) != CONNECTION_BAD && want != PGRES_POLLING_OK && want != PGRES_POLLING_FAILED) {
 		int rc = wait_socket(c, PQsocket(c->conn), want == PGRES_POLLING_READING ? POLLIN : POLLOUT, until, err);
 
@@ -344,7 +353,7 @@ static int failed(struct pg_sync *c, PGresult *res, struct err *err)
 	if (PQstatus(c->conn) == CONNECTION_BAD) {
 		drop(c);
 		if (err != NULL)
-			return err_set(err, ST_DISCONNECTED, "%s", err->msg);
+			err->code = ST_DISCONNECTED; /* with its sqlstate: the server said why */
 		return ST_DISCONNECTED;
 	}
 	return rc;

@@ -68,7 +68,8 @@ const volatile sig_atomic_t *pg_sync_set_stop(struct pg_sync *c, const volatile 
  *
  * 0: *@ret is the result, the caller's to PQclear(); @ret may be NULL if nobody wants it.
  * ST_SQL with err->sqlstate: the connection is fine (a transaction block has failed); pg_sync_failed() has all fields.
- * ST_DISCONNECTED, ST_TIMEOUT, ST_INTERRUPTED: the connection is lost, and whether a COMMIT among it took place is unknown.
+ * ST_DISCONNECTED, ST_TIMEOUT, ST_INTERRUPTED: the connection is lost, and whether a COMMIT among it took place is unknown;
+ * err->sqlstate if the server said why.
  */
 MUST_CHECK int pg_exec(struct pg_sync *c, const char *sql, int n, const char *const *params, PGresult **ret, struct err *err);
 

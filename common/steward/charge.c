@@ -16,6 +16,7 @@
 	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb || "                      \
 	"'{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
 	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
+#define CRASHES_MAX 3      /* of the server in the same statement, until the migration is paused */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
@@ -93,6 +94,27 @@ int charge_load(struct charge *c, struct err *err)
 	return 0;
 }
 
+/* Three crashes of the server in one and the same statement of the migration's are not tried a fourth time. */
+static int count_crash(struct charge *c, int64_t recovered, struct err *err)
+{
+	char id[16], reason[512];
+	const char *params[] = { id, "{running}", "paused", c->producer ? "producer" : c->who, reason };
+	const char *cursor = c->lost == CHARGE_SWEEP || c->lost == CHARGE_SWEEP_BLIND ? c->sweep_cursor : c->scan_cursor;
+	int rc;
+
+	c->crashes += c->is_lost && recovered != c->at.recovered;
+	c->is_lost = false;
+	c->at.recovered = recovered;
+	if (c->crashes < CRASHES_MAX)
+		return 0;
+	c->crashes = 0;
+	snprintf(id, sizeof(id), "%d", c->id);
+	snprintf(reason, sizeof(reason), "the server crashed again and again while the rows after key %.200s were looked at (%s)",
+		 cursor != NULL ? cursor : "{}", statement_names[c->lost]);
+	rc = pg_exec(c->pg, SQL_MIGRATION_MOVE, 5, params, NULL, err);
+	return rc == 0 ? charge_look(c, err) : rc;
+}
+
 static int read_state(struct charge *c, const PGresult *res, struct err *err)
 {
 	struct charge_state *at = &c->at;
@@ -123,7 +145,7 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 	rc = settings_apply(&at->settings, pg_str(res, 0, "settings_now"), err);
 	if (rc != 0)
 		return err_wrap(err, "the settings of '%s'", c->name);
-	return 0;
+	return count_crash(c, pg_i64(res, 0, "recovered"), err);
 }
 
 int charge_look(struct charge *c, struct err *err)
@@ -256,16 +278,24 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 	};
 	PGresult *got[3] = { NULL };
 	uint64_t ms = c->at.settings.query_timeout_ms;
+	struct err why = ERR_INIT;
 	int rc;
 
 	if (c->statements[which] == NULL)
 		return err_set(err, ST_INPUT, "the plan of '%s' has no statement '%s'", c->name, statement_names[which]);
 	snprintf(timeout, sizeof(timeout), "%" PRIu64, ms > 0 && ms < STATEMENT_MS ? ms : STATEMENT_MS);
-	rc = pg_exec_calls(c->pg, calls, 3, got, NULL, err);
+	rc = pg_exec_calls(c->pg, calls, 3, got, NULL, &why);
 	if (rc != 0) {
+		/* Without a word: the next look tells whether the server crashed. */
+		c->is_lost = rc == ST_DISCONNECTED && why.sqlstate[0] == '\0';
+		c->lost = which;
 		pg_rollback(c->pg);
+		if (err != NULL)
+			*err = why;
 		return rc;
 	}
+	if (which == c->lost)
+		c->crashes = 0;
 	PQclear(got[0]);
 	PQclear(got[1]);
 	*ret = got[2];

@@ -48,6 +48,7 @@ struct charge_state {
 	int64_t audit_floor, push_seq;
 	bool has_failed;
 	int64_t batch_size;
+	int64_t recovered; /* the server's last crash, as it tells; only to compare */
 	struct settings settings;
 };
 
@@ -76,6 +77,10 @@ struct charge {
 	struct charge_state at;
 	char *scan_cursor;  /* array literal; NULL: the beginning */
 	char *sweep_cursor; /* the same */
+	/* a connection that was lost without a word in a statement of the migration's */
+	bool is_lost; /* and the next look tells whether the server crashed */
+	enum charge_statement lost;
+	unsigned crashes; /* in a row */
 };
 
 void charge_init(struct charge *c, struct pg_sync *pg, struct redis_sync *redis, const char *who, int id,
@@ -85,7 +90,7 @@ void charge_close(struct charge *c);
 /* Load what is registered. ST_NOT_FOUND, and whatever pg_exec() returns. */
 MUST_CHECK int charge_load(struct charge *c, struct err *err);
 
-/* See where it stands; loads it first, or anew when its revision changed. */
+/* See where it stands; loads it first, or anew when its revision changed. Pauses it when its statements crashed the server three times in a row. */
 MUST_CHECK int charge_look(struct charge *c, struct err *err);
 
 static inline bool charge_runs(const struct charge *c)

@@ -1,8 +1,10 @@
 -- worker_poll: what a worker must know twice a second.
 -- $1 its name, $2 bigint[] ids of the migrations that it knows already, $3 text[] names it is restricted to (NULL: all).
 -- Returns a row per migration, at least one (id is then NULL): restart_asked; alive and rank (workers with a fresh heartbeat, this one in any case, and how many
--- of them come before this one by name); then the migration. Those known are returned in any state, so that a pause is noticed. Takes no locks.
-SELECT coalesce(w.restart_asked, false) AS restart_asked, w.alive, w.rank, m.*
+-- of them come before this one by name); recovered: when the server last began its
+-- statistics anew, in microseconds, which it does after a crash alone; then the migration. Those known are returned in any state, so that a pause is noticed. Takes no locks.
+SELECT coalesce(w.restart_asked, false) AS restart_asked, w.alive, w.rank,
+       (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered, m.*
   FROM (SELECT pg_catalog.bool_or(restart_asked) FILTER (WHERE name = $1) AS restart_asked, pg_catalog.count(*) FILTER (WHERE name <> $1) + 1 AS alive,
                pg_catalog.count(*) FILTER (WHERE name < $1) AS rank
           FROM drover.workers WHERE heartbeat_at > pg_catalog.now() - interval '20 s') AS w

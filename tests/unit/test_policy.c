@@ -46,8 +46,9 @@ static void every_error_has_one_fate(void **state)
 		{ "lost once", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 1), POLICY_WAIT },
 		{ "lost twice", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 2), POLICY_SPLIT },
 		{ "a row lost twice", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 2), POLICY_WAIT },
-		{ "lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 3),
-		  POLICY_PAUSE },
+		{ "lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 3), POLICY_PAUSE },
+		{ "a row lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 3),
+		  POLICY_BURY },
 		{ "lost, and done meanwhile", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .settled = true), POLICY_ACK },
 		/* conflicts */
 		{ "a conflict", FACTS(.class = PG_CLASS_CONFLICT, .phase = POLICY_TRANSFORM), POLICY_NOTE },
