@@ -449,6 +449,21 @@ def test_dead_letters_queued_for_a_replay_survive_the_loss_of_redis(pg, drover, 
     assert pg.sql("SELECT DISTINCT state FROM drover.failed_jobs") == [("done",)]
 
 
+def test_starts_that_were_survived_are_no_deaths(pg, drover):
+    """A batch was taken over once; ever since, the application holds its row. That is waited for, and no worker died of it again."""
+    table(pg, 1)
+    in_retries(pg, drover)
+    path = migration(drover, "-- drover: set b = a\n-- drover: lock-timeout 20ms")
+    queue(drover, path)
+    pg.sql("UPDATE drover.batches SET starts = 1")
+    with pg.conn(autocommit=False) as app:
+        app.execute("SELECT FROM t FOR UPDATE")
+        drover.worker()
+        wait_for(lambda: pg.value("SELECT retry_count FROM drover.batches") >= 8, "its row is locked, again and again")
+    wait_for(lambda: state(pg, "m")[0] == "complete", "the job is done")
+    assert pg.sql("SELECT b, (SELECT count(*) FROM drover.failed_jobs) FROM t") == [(1, 0)]
+
+
 def test_delayed_jobs_wait_in_the_sorted_set_and_not_in_the_stream(pg, drover, redis):
     table(pg, 10)
     drover.run("init")
