@@ -49,12 +49,14 @@ def main():
     try:
         with concurrent.futures.ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
             rounds = [pool.submit(play, seed + i, only, options.only == "none", home) for i in range(options.rounds)]
-            for done in concurrent.futures.as_completed(rounds):
-                results.append(done.result())
-                report(len(results), options.rounds, results[-1])
-                if results[-1]["error"] and options.stop:
-                    break
-            pool.shutdown(cancel_futures=True)
+            try:
+                for done in concurrent.futures.as_completed(rounds):
+                    results.append(done.result())
+                    report(len(results), options.rounds, results[-1])
+                    if results[-1]["error"] and options.stop:
+                        break
+            finally:
+                pool.shutdown(cancel_futures=True)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
     finally:
@@ -69,6 +71,8 @@ def summary(results, seconds):
     for name, count in sorted(hits.items()):
         print(f"{count:6} {name}")
     fewest = min((len(result["hit"]) for result in results if not result["calm"]), default=0)
+    reached = Counter(point for result in results for point in result["reached"])
+    print(f"fail points at which a program died: {', '.join(f'{point} {count}' for point, count in sorted(reached.items())) or 'none'}")
     print(f"{len(results)} rounds in {seconds:.0f} s, {sum(hits.values())} faults, at least {fewest} in each; resumed by hand where the contract "
           f"asks for it: {dict(resumes) or 'never'}; {len(failed)} failed{': seeds ' + str(failed) if failed else ''}")
     return 1 if failed or not results else 0

@@ -82,8 +82,8 @@ def verdicts(r):
     wrong = []
     if r.state()[0] != "complete":
         wrong.append(f"the migration is {r.state()}")
-    if r.result != (4 if left else 0):
-        wrong.append(f"the producer ended with {r.result}, with {left} dead letters")
+    if r.fleet.result != (4 if left else 0):
+        wrong.append(f"the producer ended with {r.fleet.result}, with {left} dead letters")
     if verify.rc != (3 if still else 0):
         wrong.append(f"verify, with {still} rows left: {verify!r}")
     if r.draw.way == "ledger" and not still and "covered by the ledger" not in verify.out:

@@ -1,10 +1,9 @@
 """What a round is: drawn from its seed alone, so that the same seed is the same draw again."""
 
 import random
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from chaos import points
 from chaos.faults import FAULTS, available
 
 LEASE_S = 3
@@ -42,6 +41,7 @@ class Draw:
     rows: int
     batch_size: int
     poison: list
+    first_points: list  # fail points that the first workers and the producer start with
     steps: list = field(default_factory=list)
 
     def __str__(self):
@@ -70,17 +70,13 @@ def draw(seed, only=None, calm=False):
     rows = 100 * workers * lanes * batch_size
     poison = sorted(rng.sample(range(1, rows + 1), rng.randint(5, 25))) if rng.random() < 0.5 else []
     drawn = Draw(seed, rng.choice(["ledger", "pending"]), rng.choice(["batch", "row"]), rng.choice(["set", "backfill"]),
-                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison)
+                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison, [None] * (workers + 1))
     if not calm:
+        drawn.first_points = [points.draw(rng, points.WORKERS) if rng.random() < 0.5 else None for _ in range(workers)]
+        drawn.first_points.append(points.draw(rng, points.of_producer(drawn.launcher)) if rng.random() < 0.3 else None)
         kinds = only or [name for name in FAULTS if available(name)]
         count = rng.randint(5, 8)
         names = (rng.sample(kinds, len(kinds)) * count)[:count]
         shares = sorted(rng.uniform(0.02, 0.55) for _ in names)
         drawn.steps = [Step(share, name, f"{seed}/{i}") for i, (share, name) in enumerate(zip(shares, names))]
     return drawn
-
-
-def fail_points():
-    """Names of the table that the programs are built with."""
-    table = Path(__file__).resolve().parents[2] / "common/core/failpoint.def"
-    return re.findall(r"^X\((\w+),", table.read_text(), re.MULTILINE)

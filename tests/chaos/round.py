@@ -1,10 +1,8 @@
 """One round: servers of its own, a fleet, an application, and the faults that its seed draws. At its end everything is checked."""
 
-import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import time
 import traceback
@@ -15,18 +13,17 @@ import redis
 
 from chaos import checks
 from chaos.application import Application, create
-from chaos.draw import LEASE_S, draw, fail_points
+from chaos.draw import LEASE_S, draw
 from chaos.faults import FAULTS, LONGEST_S
+from chaos.fleet import Fleet
 from lib.drover import Drover
 from lib.postgres import Postgres
-from lib.process import command_line, give_to_server_user, marked_processes, temporary_directory
+from lib.process import give_to_server_user, temporary_directory
 from lib.proxy import Proxy
 from lib.redis_server import Redis
 
 LAST_SHARE = 0.6  # of the rows are done when the application stops, at the earliest
 STUCK_S = 150  # nothing is broken any more and it is not through: longer than any time-out of the programs
-SPUN = 0.8, 4.0  # of one core, for so many seconds
-RESIDENT_KIB = 400_000  # with AddressSanitizer's own
 
 POSTGRES = {"max_connections": "45", "deadlock_timeout": "300ms", "log_lock_waits": "off", "wal_level": "replica"}
 
@@ -56,7 +53,8 @@ def play(seed, only=None, calm=False, home="/tmp"):
         error = traceback.format_exc()
         (folder / "error").write_text(error)
     return {"seed": seed, "calm": calm, "draw": str(drawn), "error": error, "story": played.story, "folder": str(folder),
-            "hit": played.hit, "resumes": played.resumes, "seconds": time.monotonic() - begun}
+            "hit": played.hit, "resumes": played.resumes,
+            "reached": played.fleet.reached if played.fleet else [], "seconds": time.monotonic() - begun}
 
 
 class Round:
@@ -68,8 +66,7 @@ class Round:
         self.rows_done = 0
         self.full = False
         self.stream = None
-        self.workers, self.producer, self.result = [], None, None
-        self.used = {}  # process -> [(when, its CPU seconds)]
+        self.fleet = None
         self.looked = 0
 
     # --- what faults use ---
@@ -98,73 +95,15 @@ class Round:
     def network(self, rng):
         return rng.choice([self.postgres_network, self.redis_network])
 
-    def worker_pids(self):
-        return [pid for pid in marked_processes(self.programs.marker) if "drover-worker" in command_line(pid).split(" ")[0]]
-
-    @staticmethod
-    def is_stopped(pid):
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        except OSError:
-            return False
-
-    @staticmethod
-    def wake(pid):
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
-
-    @staticmethod
-    def fail_points(*prefixes):
-        return [name for name in fail_points() if name.startswith(prefixes)]
-
-    def restart_worker(self, rng, fail_point=None):
-        i = rng.randrange(len(self.workers))
-        self.workers[i].kill()
-        self.workers[i] = self._worker(fail_point)
-        return self.workers[i]
-
-    def restart_producer(self, _, fail_point=None):
-        self.producer.kill()
-        self.producer = self._producer(fail_point)
-        return self.producer
-
-    # --- the programs ---
-
-    def _worker(self, fail_point=None):
-        return self.programs.worker("--concurrency", self.draw.lanes, "--lease", f"{self.lease_s}s", env={"DROVER_FAILPOINT": fail_point})
-
-    def _producer(self, fail_point=None):
-        command = {"produce": ["produce", self.path, "--wait", "--max-backlog", 60],
-                   "run": ["run", self.path, "--workers", self.draw.workers, "--concurrency", self.draw.lanes, "--max-backlog", 60]}
-        return self.programs.popen(*command[self.draw.launcher], env={"DROVER_FAILPOINT": fail_point, "DROVER_LEASE": f"{self.lease_s}s"})
-
-    def _supervise(self):
-        """What a supervisor of containers does: who has ended is started again."""
-        for i, worker in enumerate(self.workers):
-            if not worker.running:
-                assert worker.popen.returncode == -signal.SIGKILL, f"a worker gave up: {worker!r}"
-                self.workers[i] = self._worker()
-        if not self.producer.running and self.result is None:
-            status = self.producer.popen.returncode
-            if status in (0, 4):
-                self.result = status
-                self.say(f"the producer is through: {status}")
-                return
-            paused = status == 1 and "paused" in self.producer.err[-2000:]
-            assert status in (-signal.SIGKILL, 3) or paused, f"the producer gave up: {self.producer!r}"
-            self.say(f"the producer ended with {status}")
-            self.producer = self._producer()
+    # --- looking on ---
 
     def _look(self):
-        """Progress, pauses, and whether anyone spins or grows."""
+        """At progress, at pauses, and whether anyone spins or grows."""
         now = time.monotonic()
         if now - self.looked < 0.2:
             return
         self.looked = now
-        for process in [p for p in self.programs.processes if p.running]:
-            self._look_at(process, now)
+        self.fleet.look()
         try:
             self.rows_done = int(self.sql("SELECT coalesce(sum(rows_changed), 0) FROM drover.lane_counts")[0][0])
             state, reason = self.state()
@@ -172,18 +111,6 @@ class Round:
             return
         if state == "paused" and not self.full:
             self._resume(reason)
-
-    def _look_at(self, process, now):
-        try:
-            cpu_s, resident = process.cpu_s(), process.resident_kib()
-        except (OSError, TypeError):
-            return  # it has just ended
-        share, period_s = SPUN
-        samples = [s for s in self.used.get(process, []) if s[0] > now - period_s - 1] + [(now, cpu_s)]
-        self.used[process] = samples
-        since, before = samples[0]
-        assert now - since < period_s or cpu_s - before < share * (now - since), f"it spins: {cpu_s - before} s of {now - since}: {process!r}"
-        assert resident < RESIDENT_KIB, f"{resident} KiB resident: {process!r}"
 
     def _resume(self, reason):
         why = next((name for name, pattern in PAUSES.items() if re.search(pattern, reason or "", re.DOTALL)), None)
@@ -240,19 +167,18 @@ class Round:
                 self.programs.close(timeout_s=30, keep=self.folder)
 
     def _run(self, keys):
-        self.path = self.programs.migration("m", self.draw.migration)
+        path = self.programs.migration("m", self.draw.migration)
+        self.fleet = Fleet(self.programs, self.draw, path, self.lease_s, self.say)
         self.programs.run("init", env=self.direct)
         # So long between a lane's transactions that there is work while the faults hit; statements that hang end soon.
         self.programs.run("config", "processing_interval_ms=100", "query_timeout_ms=3000", "backoff=1", env=self.direct)
         self.application = Application(self.database, self.draw, keys)
         self.application.start()
-        self.producer = self._producer()
-        if self.draw.launcher == "produce":
-            self.workers = [self._worker() for _ in range(self.draw.workers)]
+        self.fleet.start()
         self._break_things()
         self.application.stop()
         self.say(f"nothing is broken any more; the application wrote {self.application.writes} times")
-        if self.result is not None and self.draw.way == "pending":
+        if self.fleet.result is not None and self.draw.way == "pending":
             self._sweep_again()
         self._end()
 
@@ -260,7 +186,7 @@ class Round:
         waiting, active = list(self.draw.steps), {}
         deadline = time.monotonic() + STUCK_S
         while waiting or active or self.rows_done < LAST_SHARE * self.draw.rows or not self.stream:
-            self._supervise()
+            self.fleet.supervise()
             self._look()
             if not self.stream:
                 self._find_stream()
@@ -279,7 +205,7 @@ class Round:
         self.say("complete before the application stopped")
         self.programs.run("pause", "m", env=self.direct)
         self.programs.run("resume", "m", env=self.direct)
-        self.result, self.producer = None, self._producer()
+        self.fleet.start_producer()
 
     def _advance(self, step, generator, active):
         """A fault's next step; False: it cannot begin yet."""
@@ -315,10 +241,10 @@ class Round:
     def _end(self):
         """It heals: by itself, until it is through."""
         deadline = time.monotonic() + STUCK_S
-        while self.result is None:
-            self._supervise()
+        while self.fleet.result is None:
+            self.fleet.supervise()
             self._look()
-            assert time.monotonic() < deadline, f"stuck: {self.rows_done} rows done, {self.state()}: {self.producer!r}"
+            assert time.monotonic() < deadline, f"stuck: {self.rows_done} rows done, {self.state()}: {self.fleet.producer!r}"
             time.sleep(0.05)
 
     def _keep(self, *logs):
