@@ -15,13 +15,17 @@ from pathlib import Path
 from chaos.faults import FAULTS, available
 from chaos.round import play
 
+SLOW_S = 75  # a round that took longer tells its story, too
+
 
 def report(number, total, result):
     ok = "FAILED" if result["error"] else "ok"
     print(f"{number:4}/{total} seed {result['seed']}{' calm' if result['calm'] else ''}: {ok} in {result['seconds']:.0f} s: {result['draw']}; "
           f"{len(result['hit'])} faults: {', '.join(result['hit']) or 'none'}", flush=True)
+    if result["error"] or result["seconds"] > SLOW_S:
+        print(*result["story"], sep="\n")
     if result["error"]:
-        print("\n".join(result["story"]), result["error"], f"logs: {result['folder']}", sep="\n", flush=True)
+        print(result["error"], f"logs: {result['folder']}", sep="\n", flush=True)
 
 
 def main():
