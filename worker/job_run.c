@@ -210,6 +210,23 @@ static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
 	return JOB_PAUSING;
 }
 
+/*
+ * What the claim said of a batch saves a transaction: a row's own error that leads to a split or a dead letter, whatever the ledger would answer,
+ * is noted in the transaction that does it.
+ */
+static void take_claims_word(struct job_run *r, const struct tx_answer *a)
+{
+	struct policy_facts *f = &r->facts;
+
+	r->note_due = a->claimed_rows > 0 && (f->class == PG_CLASS_DATA || f->class == PG_CLASS_SUSPECT) &&
+		      (a->claimed_rows > 1 || a->failures + 1 >= r->limits.tries);
+	if (!r->note_due)
+		return;
+	f->noted = true;
+	f->rows = a->claimed_rows;
+	f->attempts = a->failures + 1;
+}
+
 static enum job_state work_answered(struct job_run *r, const struct tx_answer *a)
 {
 	struct policy_facts *f = &r->facts;
@@ -229,6 +246,7 @@ static enum job_state work_answered(struct job_run *r, const struct tx_answer *a
 	f->finished = a->finished;
 	f->others_commit = r->others_commit;
 	keep_failure(r, a);
+	take_claims_word(r, a);
 	return JOB_JUDGING;
 }
 

@@ -73,6 +73,7 @@ struct job_run {
 	enum settle_kind settle; /* what ACKING says */
 	struct policy_verdict verdict;
 	enum policy_note note; /* what NOTING counts */
+	bool note_due;         /* a row's own error, noted by the transaction that splits or buries */
 	bool marked;           /* its start is marked */
 	bool alone;            /* nothing else runs on this worker meanwhile */
 	bool want_mark;        /* taken over: mark it before it runs */
@@ -99,7 +100,7 @@ struct job_run {
 	unsigned nparts;
 	struct tx_part descent; /* the part that this run goes on with; number 0: none */
 	bool loose;             /* it did: the job it runs now has no entry in Redis */
-	bool settled_work; /* something of ours was committed: for the counts */
+	bool settled_work;      /* something of ours was committed: for the counts */
 };
 
 /* Takes the entries (an array made by malloc). NULL: out of memory, the array is still the caller's. */

@@ -45,8 +45,9 @@ struct tx_answer {
 	enum policy_phase phase;
 	bool silent, ours, interrupted, finished; /* as in struct policy_facts */
 	char sqlstate[6];
-	const char *message; /* one line for people; borrowed. NULL: none */
-	const char *error;   /* all of it, a JSON object for drover.put_failed(); borrowed. NULL: none */
+	const char *message;             /* one line for people; borrowed. NULL: none */
+	const char *error;               /* all of it, a JSON object for drover.put_failed(); borrowed. NULL: none */
+	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said; 0 rows: it did not */
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */

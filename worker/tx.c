@@ -12,6 +12,7 @@
 
 #define TEXTS_MAX (8 * 1024 * 1024) /* bytes of a parameter: keys of MIG_GROUP_BYTES_MAX, quoted twice */
 #define SIDE_TIMEOUT_MS 15000       /* of transactions that run nothing of the migration's */
+#define CLAIM_KEPT 3                /* where a claim's result is kept; what other steps keep comes before */
 #define STATEMENT_IN_LINE 200       /* bytes of a statement in the reason of a pause */
 #define STATEMENT_SHOWN 4000        /* bytes of a failed statement that are kept with a dead letter */
 
@@ -103,8 +104,16 @@ static const char *flag(bool b)
 
 static void claim_batch(struct tx *t, const struct job_run *r, bool is_marked)
 {
-	step(t, POLICY_CLAIM, 0, "SELECT drover.claim_batch($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, r->mig->revision_text,
-	     flag(r->kind == JOB_LIST), flag(is_marked));
+	step(t, POLICY_CLAIM, CLAIM_KEPT, "SELECT * FROM drover.claim_batch($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number,
+	     r->mig->revision_text, flag(r->kind == JOB_LIST), flag(is_marked));
+}
+
+/* Between the claim and what is done about the failure. */
+static void note_due(struct tx *t, const struct job_run *r, const struct tx_who *who)
+{
+	if (r->note_due)
+		step(t, POLICY_FINISH, 0, "SELECT drover.note_batch($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, who->worker,
+		     policy_note_name(POLICY_NOTE_RETRY), r->message);
 }
 
 /* An array literal of one column of the keys. */
@@ -247,6 +256,7 @@ static void build_split(struct tx *t, const struct job_run *r, const struct tx_w
 	begin(t);
 	full_settings(t, m, who);
 	claim_batch(t, r, true);
+	note_due(t, r, who);
 	step(t, POLICY_TRANSFORM, 1, sql[r->blind], 2, t->number, t->ways);
 	step(t, POLICY_FINISH, 0, "SELECT drover.finish_split($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker, r->message);
 	commit(t);
@@ -279,6 +289,7 @@ static void build_bury(struct tx *t, const struct job_run *r, const struct tx_wh
 		claim_failed(t, r, true);
 	} else {
 		claim_batch(t, r, true);
+		note_due(t, r, who);
 	}
 	step(t, POLICY_TRANSFORM, 0, image_of(m->plan, r), 0);
 	if (!m->settings.keep_row_image)
@@ -544,6 +555,10 @@ void tx_read(struct tx *t, const struct job_run *r, const struct pg_op *op, stru
 	if (op->status == ST_CLOSING)
 		return;
 	ret->phase = f->step < t->n ? (enum policy_phase)t->phase[f->step] : POLICY_COMMIT;
+	if (t->kind == TX_WORK) {
+		ret->claimed_rows = (unsigned)number(op->kept[CLAIM_KEPT - 1], "claimed_rows");
+		ret->failures = (unsigned)number(op->kept[CLAIM_KEPT - 1], "failures");
+	}
 	ret->class = op->status == ST_SQL ? pg_classify(f->sqlstate, f->message) : PG_CLASS_OUTAGE;
 	/* A pooler says 08P01 for a server that was lost without a word. */
 	ret->silent = op->status == ST_DISCONNECTED && (f->sqlstate[0] == '\0' || strcmp(f->sqlstate, "08P01") == 0);

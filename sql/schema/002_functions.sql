@@ -42,15 +42,15 @@ BEGIN
   END LOOP;
 END $$;
 
--- Claim a batch for this transaction. Waits for a predecessor whose commit is still on its way.
-CREATE FUNCTION drover.claim_batch(p_migration integer, p_number bigint, p_revision integer, p_listed boolean, p_marked boolean)
-RETURNS void
+-- Claim a batch for this transaction. Waits for a predecessor whose commit is still on its way. Returns its rows and its failures so far.
+CREATE FUNCTION drover.claim_batch(p_migration integer, p_number bigint, p_revision integer, p_listed boolean, p_marked boolean,
+                                   OUT claimed_rows integer, OUT failures integer)
 LANGUAGE plpgsql AS $$
 DECLARE
   b record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  SELECT first_key, last_key, keys, root, state, starts INTO b
+  SELECT first_key, last_key, keys, root, state, starts, rows, retry_count INTO b
     FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
   IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
     RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
@@ -68,6 +68,8 @@ BEGIN
     PERFORM drover.set_claim(b.keys, cardinality(b.first_key)),
             set_config('drover.windows', array_fill(coalesce(b.root, p_number), ARRAY[cardinality(b.keys) / cardinality(b.first_key)])::text, true);
   END IF;
+  claimed_rows := b.rows;
+  failures := b.retry_count;
 END $$;
 
 -- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key. Of none of them by anyone, to look
@@ -348,11 +350,11 @@ DECLARE
   v_where text;
 BEGIN
   IF p_failed THEN
-    SELECT format('dead letter %s, key %s', min(id), (array_agg(key ORDER BY id))[1]) INTO v_where
+    SELECT format('dead letter %s, key %s', min(id), (array_agg(key::text ORDER BY id))[1]) INTO v_where
       FROM drover.failed_jobs WHERE migration_id = p_migration AND id = ANY (p_numbers);
   ELSE
-    SELECT format('batch %s, %s rows, keys %s to %s', min(number), sum(rows), (array_agg(first_key ORDER BY number))[1],
-                  (array_agg(last_key ORDER BY number DESC))[1]) INTO v_where
+    SELECT format('batch %s, %s rows, keys %s to %s', min(number), sum(rows), (array_agg(first_key::text ORDER BY number))[1],
+                  (array_agg(last_key::text ORDER BY number DESC))[1]) INTO v_where
       FROM drover.batches WHERE migration_id = p_migration AND number = ANY (p_numbers);
     UPDATE drover.batches SET state = 'queued', starts = greatest(starts, 3), losses = greatest(losses, 2)
      WHERE migration_id = p_migration AND number = ANY (p_numbers) AND state IN ('queued', 'open') AND p_set_aside;
