@@ -158,7 +158,7 @@ static void on_reclaim_timer(void *arg)
 
 void reclaim_now(struct worker *w)
 {
-	uint64_t every = w->options->lease_ms / 6;
+	uint64_t every = w->options->lease_ms / 12;
 	unsigned free_lanes = 0, up = 0;
 	struct mig *m;
 
@@ -166,7 +166,7 @@ void reclaim_now(struct worker *w)
 		free_lanes += lane_free(&w->lanes[i]);
 		up += pg_link_up(w->lanes[i].link);
 	}
-	every = every < 1000 ? 1000 : every > 5000 ? 5000 : every;
+	every = every < 500 ? 500 : every > 5000 ? 5000 : every;
 	DL_FOREACH(w->migs, m)
 		every = m->more_to_take ? MORE_MS : every; /* a dead worker leaves more than the lanes take at once */
 	loop_timer_start(w->reclaim_timer, every);
