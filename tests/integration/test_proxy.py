@@ -65,6 +65,16 @@ def test_what_was_sent_into_the_silence_arrives_later_unless_it_is_lost(proxy, r
     assert redis.client().get("lost") is None
 
 
+def test_a_client_notices_a_lost_connection_when_its_kernel_would(proxy, redis):
+    caller = client(proxy)
+    caller.ping()
+    clients = len(redis.client().client_list())
+    proxy.silence(lost=True, noticed_s=0.2)
+    with pytest.raises(redis_client.ConnectionError):
+        caller.set("a", "1")
+    assert len(redis.client().client_list()) == clients  # the server does not notice
+
+
 def test_latency_is_added(proxy):
     proxy.latency(300, DOWN)
     with pytest.raises(redis_client.TimeoutError):

@@ -178,15 +178,17 @@ class Proxy:
         self.refusing = True
         self.cut()
 
-    def silence(self, *directions, lost=False):
-        self._call(self._silence, directions or BOTH, lost)
+    def silence(self, *directions, lost=False, noticed_s=None):
+        """noticed_s: of lost connections, so much later the client's kernel gives up, as keepalive and tcp_user_timeout have it on TCP."""
+        self._call(self._silence, directions or BOTH, lost, noticed_s)
 
-    async def _silence(self, directions, lost):
+    async def _silence(self, directions, lost, noticed_s):
         for direction in directions:
             self.flowing[direction].clear()
-            if lost:
-                for link in self.links:
-                    link.lost.add(direction)
+        for link in self.links if lost else ():
+            link.lost.update(directions)
+            if noticed_s is not None:
+                self.loop.call_later(noticed_s, link.ends[DOWN][1].transport.abort)
 
     def latency(self, ms, *directions):
         for direction in directions or BOTH:

@@ -30,7 +30,7 @@ def network_silent(r, rng):
 @fault("network")
 def network_silent_and_connections_lost(r, rng):
     network = r.network(rng)
-    network.silence(lost=True)
+    network.silence(lost=True, noticed_s=rng.choice([10, 10, 10, None]))
     yield rng.uniform(0.5, 2)
     network.heal()
 
