@@ -163,6 +163,13 @@ static void keep_failure(struct job_run *r, const struct tx_answer *a)
 	r->error = a->error != NULL ? strdup(a->error) : NULL;
 }
 
+/* What a dead letter says where no error of PostgreSQL's does. */
+static void blame(struct job_run *r, const char *error)
+{
+	forget_failure(r);
+	r->error = strdup(error);
+}
+
 static enum job_state side_again(struct job_run *r)
 {
 	if (++r->side_tries < JOB_SIDE_TRIES)
@@ -252,7 +259,6 @@ static enum job_state work_answered(struct job_run *r, const struct tx_answer *a
 
 static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 {
-	static const char error[] = "{\"message\": \"worker lost: workers died again and again while they ran this row\"}";
 	unsigned rows = is_batch(r) ? a->rows : (unsigned)r->n;
 
 	if (a->settled)
@@ -266,8 +272,7 @@ static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 	case POLICY_START_SPLIT:
 		return hold_then(r, JOB_SPLITTING);
 	default:
-		forget_failure(r);
-		r->error = strdup(error);
+		blame(r, "{\"message\": \"worker lost: workers died again and again while they ran this row\"}");
 		return JOB_BURYING;
 	}
 }
@@ -539,6 +544,8 @@ enum job_state job_enter_judging(struct job_run *r)
 	case POLICY_SPLIT:
 		return split(r);
 	case POLICY_BURY:
+		if (v.crashes)
+			blame(r, "{\"message\": \"the server crashed while this row was changed alone\"}");
 		return JOB_BURYING;
 	case POLICY_PAUSE:
 		return JOB_PAUSING;
