@@ -73,10 +73,26 @@ void lease_let_go(struct worker *w)
 
 /* ------------------------------------------------------------ leases */
 
+/* Of one migration, in as many calls as it takes. */
 struct renewal {
 	struct worker *worker;
 	int32_t mig;
+	unsigned answers; /* still to come, and one for the asker */
+	size_t lost;
+	struct job first_lost;
 };
+
+static void renewal_done(struct renewal *n)
+{
+	const struct mig *m = worker_find(n->worker, n->mig);
+
+	if (--n->answers > 0)
+		return;
+	if (n->lost > 0 && m != NULL)
+		log_warn("lease.lost", "migration=%s jobs=%zu first=%c%" PRId64, m->name, n->lost, (char)n->first_lost.kind,
+			 n->first_lost.number);
+	free(n);
+}
 
 static struct entry *lose(struct mig *m, struct entry_id id)
 {
@@ -96,9 +112,8 @@ static void on_renewed(void *arg, int status, const redisReply *reply)
 {
 	struct renewal *n = arg;
 	struct mig *m = worker_find(n->worker, n->mig);
-	const struct entry *e, *first = NULL;
+	const struct entry *e;
 	struct entry_id id;
-	size_t lost = 0;
 
 	if (status == 0)
 		FAILPOINT(worker_renewed);
@@ -106,12 +121,10 @@ static void on_renewed(void *arg, int status, const redisReply *reply)
 		const redisReply *r = reply->element[i];
 
 		e = r->type == REDIS_REPLY_STRING && entry_id_parse(r->str, r->len, &id) ? lose(m, id) : NULL;
-		lost += e != NULL;
-		first = first != NULL ? first : e;
+		if (e != NULL && n->lost++ == 0)
+			n->first_lost = e->job;
 	}
-	if (lost > 0)
-		log_warn("lease.lost", "migration=%s jobs=%zu first=%c%" PRId64, m->name, lost, (char)first->job.kind, first->job.number);
-	free(n);
+	renewal_done(n);
 }
 
 static int compare(const void *a, const void *b)
@@ -119,14 +132,12 @@ static int compare(const void *a, const void *b)
 	return entry_id_compare(*(const struct entry_id *)a, *(const struct entry_id *)b);
 }
 
-static void renew_some(struct worker *w, struct mig *m, const struct entry_id *ids, size_t n)
+static void renew_some(struct renewal *r, struct worker *w, struct mig *m, const struct entry_id *ids, size_t n)
 {
 	char(*texts)[ENTRY_ID_MAX] = calloc(n, sizeof(*texts));
 	const char **argv = calloc(n + 3, sizeof(*argv));
-	struct renewal *r = calloc(1, sizeof(*r));
 
-	if (texts != NULL && argv != NULL && r != NULL) {
-		*r = (struct renewal){ w, m->id };
+	if (texts != NULL && argv != NULL) {
 		argv[0] = m->keys.jobs;
 		argv[1] = JOB_GROUP;
 		argv[2] = w->name;
@@ -135,10 +146,9 @@ static void renew_some(struct worker *w, struct mig *m, const struct entry_id *i
 			argv[3 + i] = texts[i];
 		}
 		if (queue_call(w->commands, &queue_renew, 1, n + 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_renewed, r) == 0)
-			r = NULL;
+			r->answers++;
 		redis_link_pass(w->commands, FAILPOINT_worker_renew_sent);
 	}
-	free(r);
 	free(argv);
 	free(texts);
 }
@@ -146,17 +156,23 @@ static void renew_some(struct worker *w, struct mig *m, const struct entry_id *i
 static void renew(struct worker *w, struct mig *m)
 {
 	struct entry_id *ids = calloc(m->nheld, sizeof(*ids));
+	struct renewal *r = calloc(1, sizeof(*r));
 	const struct entry *e;
 	size_t n = 0;
 
-	if (ids == NULL)
+	if (ids == NULL || r == NULL) {
+		free(ids);
+		free(r);
 		return;
+	}
+	*r = (struct renewal){ .worker = w, .mig = m->id, .answers = 1 };
 	DL_FOREACH2(m->held, e, held_next)
 	if (!e->lost)
 		ids[n++] = e->id;
 	qsort(ids, n, sizeof(*ids), compare);
 	for (size_t i = 0; i < n; i += RENEW_MOST)
-		renew_some(w, m, ids + i, n - i < RENEW_MOST ? n - i : RENEW_MOST);
+		renew_some(r, w, m, ids + i, n - i < RENEW_MOST ? n - i : RENEW_MOST);
+	renewal_done(r);
 	free(ids);
 }
 

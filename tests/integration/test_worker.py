@@ -10,6 +10,7 @@ import pytest
 
 from lib.drover import Drover
 from lib.process import wait_for
+from lib.proxy import Proxy
 from lib.redis_server import Redis
 from lib.scenario import Gate, delayed, finish, queue, rows_done, state, stream
 
@@ -212,10 +213,12 @@ def test_a_zombie_does_nothing_twice(pg, drover, mode):
     gate.open()
     zombie.signal(signal.SIGCONT)
     wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+    zombie.wait_for_log("lease.lost")
     assert zombie.running
     for worker in (zombie, other):
         worker.terminate()
         worker.wait()
+    assert zombie.err.count("lease.lost") == 1
     assert_every_row_once(pg)
     assert pg.value("SELECT count(*) FROM drover.failed_jobs WHERE state <> 'done'") == 0
 
@@ -235,6 +238,72 @@ def test_a_zombie_whose_commit_went_through_meanwhile(pg, drover, redis):
     zombie.signal(signal.SIGCONT)
     drover.stop_all()
     assert_every_row_once(pg, 50)
+
+
+def hand_out_to_the_dead(pg, redis, n, name="m"):
+    """n jobs of a consumer that is no more, whose lease is over."""
+    client = redis.client(decode_responses=False)
+    [[_, entries]] = client.xreadgroup("workers", "dead", {stream(pg, name): ">"}, count=n)
+    client.xclaim(stream(pg, name), "workers", "dead", 0, [id for id, _ in entries], idle=3600000, justid=True)
+
+
+def test_a_busy_worker_takes_over_before_it_takes_what_is_new(pg, drover, redis):
+    table(pg, 80)
+    queue(drover, migration(drover, "-- drover: set n = n + 1 + length(pg_sleep(0.05)::text)", size=1))
+    hand_out_to_the_dead(pg, redis, 3)
+    worker = drover.worker("--concurrency", "1", *LEASE)
+    wait_for(lambda: rows_done(pg, "m") == 80, "all is done")
+    worker.terminate()
+    worker.wait()
+    order = [row[0] for row in pg.sql("SELECT number FROM drover.batches ORDER BY completed_at")]
+    assert max(order.index(number) for number in (1, 2, 3)) < 60, order
+    assert_every_row_once(pg, 80)
+
+
+def test_jobs_of_an_answer_that_was_lost_do_not_wait_for_their_lease(pg, drover, redis):
+    table(pg)
+    path = migration(drover)
+    drover.run("init")
+    with Proxy(redis.socket) as proxy:
+        worker = drover.worker("--lease", "1h", env={"REDIS_URL": proxy.url(redis.url)})
+        worker.wait_for_log("worker.ready")
+        proxy.lose_answer(b"XREADGROUP", answers=[b":jobs"])
+        queue(drover, path)
+        wait_for(lambda: rows_done(pg, "m") == 200, lambda: f"all is done: {worker!r}")
+        assert proxy.lost_answers == 1
+        worker.wait_for_log("job.recovered migration=m jobs=[1-9]")
+        worker.terminate()
+        worker.wait()
+    assert_every_row_once(pg)
+    assert redis.client().xlen(stream(pg, "m")) == 0
+
+
+def test_lanes_whose_answers_were_lost_do_not_wait_for_them(pg, drover):
+    """The ways that there are to PostgreSQL carry nothing any more, and nobody says so; new ones work."""
+    table(pg)
+    queue(drover, migration(drover, "-- drover: set n = n + 1 + length(pg_sleep(0.05)::text)"))
+    with Proxy(pg.server.socket) as proxy:
+        worker = drover.worker(env={"DATABASE_URL": proxy.url(pg.url)})
+        wait_for(lambda: rows_done(pg, "m") > 0, "it is at work")
+        proxy.silence(lost=True)
+        proxy.heal()
+        worker.wait_for_log("lane.silent")
+        wait_for(lambda: rows_done(pg, "m") == 200, lambda: f"all is done: {worker!r}")
+        worker.terminate()
+        worker.wait()
+    assert_every_row_once(pg)
+    assert_no_attempts_used(pg)
+
+
+def test_a_dead_auditor_keeps_nobody_waiting(pg, drover):
+    table(pg)
+    queue(drover, migration(drover))
+    pg.sql("""UPDATE drover.migrations SET auditor = 'ghost', auditor_until = now() + interval '1 hour';
+              INSERT INTO drover.workers (name, host, pid, version, lanes, state, heartbeat_at)
+              VALUES ('ghost', 'h', 1, '0', 1, 'running', now() - interval '13 s')""")
+    drover.worker()
+    wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+    assert_every_row_once(pg)
 
 
 def test_many_migrations_share_a_worker_fairly(pg, drover):
