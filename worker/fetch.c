@@ -136,6 +136,8 @@ static void refused(struct fetch *f, const redisReply *reply)
 				fetch_make_group(f->worker, f->asked[i]);
 		tend_alarm(f->worker);
 	} else {
+		if (strncmp(reply->str, "WRONGTYPE", 9) == 0)
+			tend_alarm(f->worker); /* somebody has put something else under our key: who audits removes it */
 		log_warn("fetch.refused", "cause=%s", reply->str);
 	}
 	loop_timer_start(f->timer, nogroup ? PAUSE_MS : PAUSE_LONG_MS);

@@ -310,7 +310,8 @@ void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, co
 		m->foreign_said_ms = now;
 		log_warn("job.foreign", "migration=%s entry=%s count=%" PRIu64 " cause=%s", m->name, text, m->foreign, why);
 	}
-	if (redis_link_send(w->commands, 4, ack, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0 ||
-	    redis_link_send(w->commands, 3, del, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
+	/* In this order: an entry that is in the stream, was delivered and is nobody's would be taken for a lost one. */
+	if (redis_link_send(w->commands, 3, del, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0 ||
+	    redis_link_send(w->commands, 4, ack, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
 		log_debug("job.foreign_kept", "entry=%s", text); /* dropped when it is read or taken over again */
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lua.h"
 #include "redis/redis_sync.h"
 
 void queue_init(struct queue *q, struct redis_sync *redis, const char *installation, int migration_id)
@@ -92,23 +93,36 @@ int queue_make_group(struct queue *q, struct err *err)
 	return rc;
 }
 
-int queue_marker(struct queue *q, int64_t *ret, struct err *err)
+int queue_watch(struct queue *q, int64_t *ret_marker, struct buf *mended, struct err *err)
 {
 	redisReply *reply = NULL;
-	int rc = redis_cmd(q->redis, &reply, err, "GET %s", q->keys.marker);
+	int rc = redis_cmd(q->redis, &reply, err, "EVAL %s 3 %s %s %s %s", LUA_WATCH, q->keys.jobs, q->keys.delayed, q->keys.marker,
+			   JOB_GROUP);
 
 	if (rc != 0)
 		return rc;
-	*ret = reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : -1;
+	*ret_marker = -1;
+	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+		const redisReply *text = reply->element[i];
+
+		if (text->type != REDIS_REPLY_STRING || text->len == 0)
+			continue;
+		if (i == 0)
+			*ret_marker = strtoll(text->str, NULL, 10);
+		else
+			buf_printf(mended, "%s%s", mended->len > 0 ? "; " : "", text->str);
+	}
 	freeReplyObject(reply);
 	return 0;
 }
 
 int queue_clear(struct queue *q, uint64_t *ret_jobs, struct err *err)
 {
-	struct queue_depth d;
+	struct queue_depth d = { 0 };
 	int rc = queue_depth(q, false, &d, err);
 
+	if (rc == ST_REDIS)
+		rc = 0; /* something else stands under our keys: it goes as well */
 	/* With XTRIM the pending list would keep entries that are no more. Workers that read meanwhile see NOGROUP and go on. */
 	if (rc == 0)
 		rc = queue_delete(q, err);

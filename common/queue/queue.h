@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/buf.h"
 #include "core/err.h"
 #include "core/util.h"
 #include "job/keys.h"
@@ -41,8 +42,11 @@ MUST_CHECK int queue_depth(struct queue *q, bool with_bytes, struct queue_depth 
 /* Make stream and group if they are not there. */
 MUST_CHECK int queue_make_group(struct queue *q, struct err *err);
 
-/* The marker: *@ret is -1 if there is none. */
-MUST_CHECK int queue_marker(struct queue *q, int64_t *ret, struct err *err);
+/**
+ * The marker: *@ret_marker is -1 if there is none. What would keep jobs from being delivered for ever (keys of another type, a group that begins
+ * behind them, a stream that takes no more) is mended before, and appended to @mended in words: something may be missing then.
+ */
+MUST_CHECK int queue_watch(struct queue *q, int64_t *ret_marker, struct buf *mended, struct err *err);
 
 /* Drop all jobs, delayed and leased ones too, and the marker; the group is made anew, empty. *@ret_jobs (may be NULL): how many there were. */
 MUST_CHECK int queue_clear(struct queue *q, uint64_t *ret_jobs, struct err *err);

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/failpoint.h"
+#include "core/log.h"
 #include "core/rng.h"
 #include "pg/pg_array.h"
 #include "queue/push.h"
@@ -38,11 +39,16 @@ void audit_alarm(struct audit *a)
 int audit_watch(struct audit *a, struct err *err)
 {
 	const struct redis_server *server = redis_sync_server(a->charge->redis);
+	CLEANUP(buf_free) struct buf mended = BUF_INIT(4096);
 	int64_t marker = -1;
-	int rc = queue_marker(&a->charge->queue, &marker, err);
+	int rc = queue_watch(&a->charge->queue, &marker, &mended, err);
 
 	if (rc != 0)
 		return rc;
+	if (mended.len > 0) {
+		log_warn("queue.mended", "migration=%s what='%s'", a->charge->name, mended.data);
+		audit_alarm(a);
+	}
 	if (strcmp(a->run_id, server->run_id) != 0 || strcmp(a->replid, server->replid) != 0) {
 		snprintf(a->run_id, sizeof(a->run_id), "%s", server->run_id);
 		snprintf(a->replid, sizeof(a->replid), "%s", server->replid);
