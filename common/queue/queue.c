@@ -78,6 +78,8 @@ int queue_depth(struct queue *q, bool with_bytes, struct queue_depth *ret, struc
 	d.bytes += more;
 	if (rc == 0)
 		*ret = d;
+	else
+		redis_discard(q->redis);
 	return rc;
 }
 
@@ -96,8 +98,8 @@ int queue_make_group(struct queue *q, struct err *err)
 int queue_watch(struct queue *q, int64_t *ret_marker, struct buf *mended, struct err *err)
 {
 	redisReply *reply = NULL;
-	int rc = redis_cmd(q->redis, &reply, err, "EVAL %s 3 %s %s %s %s", LUA_WATCH, q->keys.jobs, q->keys.delayed, q->keys.marker,
-			   JOB_GROUP);
+	int rc = redis_cmd(q->redis, &reply, err, "EVAL %s 3 %s %s %s %s %u", LUA_WATCH, q->keys.jobs, q->keys.delayed, q->keys.marker,
+			   JOB_GROUP, 3 * QUEUE_BYTES_MAX);
 
 	if (rc != 0)
 		return rc;

@@ -43,8 +43,8 @@ MUST_CHECK int queue_depth(struct queue *q, bool with_bytes, struct queue_depth 
 MUST_CHECK int queue_make_group(struct queue *q, struct err *err);
 
 /**
- * The marker: *@ret_marker is -1 if there is none. What would keep jobs from being delivered for ever (keys of another type, a group that begins
- * behind them, a stream that takes no more) is mended before, and appended to @mended in words: something may be missing then.
+ * The marker: *@ret_marker is -1 if there is none. What would keep jobs from being delivered for ever (keys of another type or size, a group that
+ * begins behind them, a stream that takes no more) is mended before, and appended to @mended in words: something may be missing then.
  */
 MUST_CHECK int queue_watch(struct queue *q, int64_t *ret_marker, struct buf *mended, struct err *err);
 

@@ -10,7 +10,9 @@ if #due == 0 then
   due = redis.call('ZRANGEBYSCORE', KEYS[2], now + 172800000, '+inf', 'LIMIT', 0, ARGV[1])
 end
 for _, payload in ipairs(due) do
-  redis.call('XADD', KEYS[1], '*', 'j', payload)
+  if #payload <= 65536 then -- longer ones are no jobs
+    redis.call('XADD', KEYS[1], '*', 'j', payload)
+  end
   redis.call('ZREM', KEYS[2], payload)
 end
 return { #due, redis.call('ZCARD', KEYS[2]) }

@@ -1,6 +1,6 @@
 -- watch: what would keep jobs from being delivered for ever is mended. None of it comes of Drover's own doing, but others may write to Redis.
 -- KEYS jobs, delayed, marker
--- ARGV group
+-- ARGV group, bytes that are too many
 -- Returns the marker ('' if there is none), then what was mended, in words.
 local said = {}
 for i, want in ipairs({ 'stream', 'zset', 'string' }) do
@@ -8,6 +8,15 @@ for i, want in ipairs({ 'stream', 'zset', 'string' }) do
   if is ~= want and is ~= 'none' then
     redis.call('UNLINK', KEYS[i])
     said[#said + 1] = 'a key was a ' .. is .. ', not a ' .. want
+  end
+end
+-- Rows' jobs are bounded in bytes, all others are a few bytes each: more was put there by others, and would be handed to whoever reads.
+for i, count in ipairs({ 'XLEN', 'ZCARD' }) do
+  local n = redis.call(count, KEYS[i])
+  local bytes = redis.call('MEMORY', 'USAGE', KEYS[i], 'SAMPLES', n <= 10000 and 0 or 5)
+  if bytes and bytes > tonumber(ARGV[2]) + n * 512 then
+    redis.call('UNLINK', KEYS[i])
+    said[#said + 1] = 'a key held ' .. bytes .. ' bytes'
   end
 end
 local function field(list, name)
