@@ -170,6 +170,14 @@ static bool stopped(struct engine *e, uint64_t *ret_sleep_ms)
 	return false;
 }
 
+/* Of a finished migration, whose dead letters are on their way again: their replays are jobs as any others, and --wait waits for them. */
+static bool replays(const struct engine *e)
+{
+	const char *state = e->charge.at.state;
+
+	return e->o->wait && e->waiting > 0 && (strcmp(state, "complete") == 0 || strcmp(state, "limited") == 0);
+}
+
 static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct err *err)
 {
 	int rc = 0;
@@ -181,7 +189,7 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 		rc = engine_count(e, false, err);
 	if (rc != 0)
 		return rc;
-	if (!charge_runs(&e->charge)) {
+	if (!charge_runs(&e->charge) && !replays(e)) {
 		*ret_end = stopped(e, ret_sleep_ms);
 		return 0;
 	}
@@ -190,6 +198,11 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 		rc = audit(e, err);
 		if (rc != 0)
 			return rc;
+	}
+	if (!charge_runs(&e->charge)) {
+		snprintf(e->note, sizeof(e->note), "dead letters wait for their replay");
+		*ret_sleep_ms = LOOK_MS;
+		return 0;
 	}
 	rc = finish_windows(&e->finisher, 2000, err);
 	if (rc != 0)
@@ -210,14 +223,12 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 /* The predicate or the table is not what it was: more tries change nothing until an operator did. */
 static int pause_wrong(struct engine *e, struct err *why)
 {
-	char id[16], reason[ERR_MSG_MAX + 32];
-	const char *params[] = { id, "{running}", "paused", "producer", reason };
+	char reason[ERR_MSG_MAX + 32];
 	struct err second = ERR_INIT;
 	int rc;
 
-	snprintf(id, sizeof(id), "%d", e->charge.id);
 	snprintf(reason, sizeof(reason), "the scan failed: %s", why->msg);
-	rc = pg_exec(e->con->pg, SQL_MIGRATION_MOVE, 5, params, NULL, &second);
+	rc = charge_pause(&e->charge, reason, &second);
 	if (rc != 0) {
 		*why = second;
 		return rc;

@@ -464,6 +464,20 @@ def test_starts_that_were_survived_are_no_deaths(pg, drover):
     assert pg.sql("SELECT b, (SELECT count(*) FROM drover.failed_jobs) FROM t") == [(1, 0)]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_whoever_waits_for_a_complete_migration_waits_for_its_replays(pg, drover, redis, mode):
+    """A ledger-only one is not looked at again; its replays are jobs all the same, and Redis may lose them."""
+    table(pg, more=f"UPDATE t SET b = 0; ALTER TABLE t ADD CONSTRAINT nice CHECK (b = 0 OR id NOT {IN_POISON})")
+    path = migration(drover, "-- drover: ledger\n-- drover: set b = b + 1", mode)
+    finish(drover, path, rc=DEAD)
+    pg.sql("ALTER TABLE t DROP CONSTRAINT nice")
+    drover.run("retry", "all")
+    redis.client().flushall()
+    finish(drover, path)
+    assert pg.sql("SELECT b, count(*) FROM t GROUP BY 1") == [(1, 400)]
+    assert pg.sql("SELECT DISTINCT state FROM drover.failed_jobs") == [("done",)]
+
+
 def test_delayed_jobs_wait_in_the_sorted_set_and_not_in_the_stream(pg, drover, redis):
     table(pg, 10)
     drover.run("init")
