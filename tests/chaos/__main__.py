@@ -76,7 +76,7 @@ def summary(results, seconds):
         print(f"{count:6} {name}")
     fewest = min((len(result["hit"]) for result in results if not result["calm"]), default=0)
     reached = Counter(point for result in results for point in result["reached"])
-    print(f"fail points at which a program died: {', '.join(f'{point} {count}' for point, count in sorted(reached.items())) or 'none'}")
+    print(f"fail points at which a program died or stopped: {', '.join(f'{point} {count}' for point, count in sorted(reached.items())) or 'none'}")
     print(f"{len(results)} rounds in {seconds:.0f} s, {sum(hits.values())} faults, at least {fewest} in each; resumed by hand where the contract "
           f"asks for it: {dict(resumes) or 'never'}; {len(failed)} failed{': seeds ' + str(failed) if failed else ''}")
     return 1 if failed or not results else 0

@@ -21,8 +21,9 @@ _ALWAYS = {
         """SELECT * FROM (SELECT coalesce(sum(rows_changed), 0) counted FROM drover.lane_counts) a, (SELECT count(*) changed FROM changes WHERE drover) b
             WHERE counted <> changed""",
     "a ledger that disagrees with the table":
-        """SELECT * FROM (SELECT sum(rows_changed) ledger FROM drover.batches WHERE state = 'done') a, (SELECT count(*) changed FROM changes WHERE drover) b
-            WHERE (SELECT mode FROM drover.migrations) = 'batch' AND ledger <> changed""",
+        """SELECT * FROM (SELECT sum(rows_changed) ledger FROM drover.batches WHERE state = 'done') a,
+                         (SELECT count(*) later FROM letters WHERE state = 'done') b, (SELECT count(*) changed FROM changes WHERE drover) c
+            WHERE (SELECT mode FROM drover.migrations) = 'batch' AND ledger + later <> changed""",
 }
 
 _PENDING = {

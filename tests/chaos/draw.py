@@ -41,11 +41,12 @@ class Draw:
     rows: int
     batch_size: int
     poison: list
+    mends: bool  # poison rows are mended in the end, and replayed
     first_points: list  # fail points that the first workers and the producer start with
     steps: list = field(default_factory=list)
 
     def __str__(self):
-        poison = f", {len(self.poison)} poison rows" if self.poison else ""
+        poison = f", {len(self.poison)} poison rows{' (replayed)' if self.mends else ''}" if self.poison else ""
         return (f"{self.way} {self.form}, {self.mode} jobs, {self.keys} keys, {self.rows} rows by {self.batch_size}{poison}, "
                 f"{self.launcher} with {self.workers}x{self.lanes}")
 
@@ -70,7 +71,8 @@ def draw(seed, only=None, calm=False):
     rows = 100 * workers * lanes * batch_size
     poison = sorted(rng.sample(range(1, rows + 1), rng.randint(5, 25))) if rng.random() < 0.5 else []
     drawn = Draw(seed, rng.choice(["ledger", "pending"]), rng.choice(["batch", "row"]), rng.choice(["set", "backfill"]),
-                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison, [None] * (workers + 1))
+                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison, rng.random() < 0.5,
+                 [None] * (workers + 1))
     if not calm:
         drawn.first_points = [points.draw(rng, points.WORKERS) if rng.random() < 0.5 else None for _ in range(workers)]
         drawn.first_points.append(points.draw(rng, points.of_producer(drawn.launcher)) if rng.random() < 0.3 else None)

@@ -18,6 +18,7 @@ class Fleet:
         self.programs, self.draw, self.path, self.lease_s, self.say = programs, draw, path, lease_s, say
         self.workers, self.producer, self.result = [], None, None
         self.reached = []
+        self.stopped = {}  # process -> since when it lies at its fail point
         self.used = {}  # process -> [(when, its CPU seconds)]
 
     def start(self):
@@ -75,6 +76,7 @@ class Fleet:
     # --- what its supervisor does ---
 
     def supervise(self):
+        self._wake_zombies()
         for i, worker in enumerate(self.workers):
             if not worker.running:
                 assert worker.popen.returncode == -signal.SIGKILL, f"a worker gave up: {worker!r}"
@@ -82,6 +84,16 @@ class Fleet:
                 self.workers[i] = self._worker()
         if not self.producer.running and self.result is None:
             self._producer_ended(self.producer.popen.returncode)
+
+    def _wake_zombies(self):
+        """Who stopped at a fail point sleeps for longer than a lease."""
+        for process in [*self.workers, self.producer]:
+            if process.fail_point and "=stop@" in process.fail_point and process.running and self.is_stopped(process.pid):
+                since = self.stopped.setdefault(process, time.monotonic())
+                if time.monotonic() - since > 1.5 * self.lease_s:
+                    self.reached.append(process.fail_point.partition("@")[0])
+                    process.fail_point = None
+                    self.wake(process.pid)
 
     def _producer_ended(self, status):
         self.say(f"the producer ended with {status}")
@@ -95,7 +107,7 @@ class Fleet:
 
     def _died(self, process):
         if process.fail_point:
-            self.reached.append(process.fail_point.partition("=")[0])
+            self.reached.append(process.fail_point.partition("@")[0])
 
     def look(self):
         for process in [p for p in self.programs.processes if p.running]:

@@ -59,7 +59,4 @@ def _fail_point(r, rng, prefixes, restart):
     point = points.draw(rng, prefixes, ["kill", "kill", "stop"])
     r.say(point)
     process = restart(rng, point)
-    yield lambda: not process.running or r.fleet.is_stopped(process.pid)
-    if process.running and r.fleet.is_stopped(process.pid):
-        yield r.lease_s * 1.5
-        r.fleet.wake(process.pid)
+    yield lambda: not process.running or r.fleet.is_stopped(process.pid)  # its supervisor does the rest
