@@ -117,7 +117,8 @@ static int reconnect_pg(struct engine *e, struct err *err)
 			outage_over(&e->pg_outage, engine_now());
 			return 0;
 		}
-		if (pg_error_is_outage(&why))
+		/* It let us in before: what refuses us now (a password, say) can be mended while we wait. */
+		if (rc != ST_INTERRUPTED && rc != ST_NOMEM)
 			rc = engine_sleep(e, outage_failed(&e->pg_outage, engine_now(), why.msg), &why);
 		if (rc != 0) {
 			*err = why;
@@ -137,7 +138,7 @@ static int reconnect_redis(struct engine *e, struct err *err)
 			audit_alarm(&e->audit);
 			return 0;
 		}
-		if (rc == ST_DISCONNECTED || rc == ST_TIMEOUT)
+		if (rc != ST_INTERRUPTED && rc != ST_NOMEM)
 			rc = engine_sleep(e, outage_failed(&e->redis_outage, engine_now(), why.msg), &why);
 		if (rc != 0) {
 			*err = why;

@@ -72,6 +72,12 @@ static void hello_answered(struct worker *w, const struct pg_op *op)
 		worker_fail(w, ST_REFUSED, &err);
 		return;
 	}
+	if (w->installation[0] != '\0' && strcmp(w->installation, text(res, 0, "installation")) != 0) {
+		err_set(&err, ST_REFUSED, "this is not the database any more that this worker began with: its jobs in Redis have other names");
+		worker_fail(w, ST_REFUSED, &err);
+		return;
+	}
+	w->control.greeted = true;
 	w->control.schema_missing_said = false;
 	snprintf(w->installation, sizeof(w->installation), "%s", text(res, 0, "installation"));
 	lease_alive(w);
@@ -349,7 +355,7 @@ static void ask(struct worker *w)
 	if (!pg_link_up(c->link) || pg_link_busy(c->link) || w->gone_asked)
 		return;
 	c->urgent = false;
-	if (w->installation[0] == '\0') {
+	if (!c->greeted) {
 		c->step = CONTROL_HELLO;
 		if (pg_link_run(c->link, &c->op, hello, 1, CONTROL_DEADLINE_MS) != 0)
 			return;
@@ -442,6 +448,7 @@ static void on_state(void *arg, struct pg_link *link, bool up, const struct err 
 	if (up)
 		w->control.up_ms = worker_now();
 	w->control.ever_up = w->control.ever_up || up;
+	w->control.greeted = false; /* a connection may lead to another database than the one before */
 	report_server(w, &w->postgres, up, why);
 	if (up)
 		loop_timer_start(w->control.timer, 0);

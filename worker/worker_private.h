@@ -125,6 +125,7 @@ struct control {
 	bool schema_missing_said; /* and other reasons why nothing can be asked */
 	bool ever_up;
 	bool beating;         /* the heartbeat is part of the poll under way */
+	bool greeted;         /* this connection's database is the one that we were told */
 	uint64_t alive, rank; /* workers, and how many come before this one */
 	uint64_t up_ms;       /* since when its connection is there */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
@@ -147,12 +148,13 @@ void drain_check(struct worker *w); /* is everything done? */
 
 /* ------------------------------------------------------------ report.c */
 
-/* What is said of a server: once when it goes, once a minute while it is away, once when it is back. */
+/* What is said of a server: once when it goes, once a minute (or for another reason) while it is away, once when it is back. */
 struct server_report {
 	const char *name;
 	bool said;
 	uint64_t since_ms, said_ms;
 };
+	char why[128]; /* as it was said */
 
 void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);
 void report_job(struct worker *w, struct lane *l, const char *event, const char *why, const struct tx_answer *a);

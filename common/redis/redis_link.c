@@ -197,7 +197,7 @@ static void arm(struct redis_link *l)
 
 static bool means_elsewhere(const redisReply *r)
 {
-	static const char *const signs[] = { "READONLY ", "LOADING ", "MASTERDOWN " };
+	static const char *const signs[] = { "READONLY ", "LOADING ", "MASTERDOWN ", "BUSY " };
 
 	for (size_t i = 0; r->type == REDIS_REPLY_ERROR && i < ARRAY_SIZE(signs); i++)
 		if (strncmp(r->str, signs[i], strlen(signs[i])) == 0)
@@ -313,6 +313,13 @@ static void on_info(void *arg, int status, const redisReply *reply)
 	}
 	redis_server_parse(&l->server, reply->str != NULL ? reply->str : "");
 	if (redis_server_check(&l->server, &why) != 0) {
+		give_up(l, ST_DISCONNECTED, &why);
+		return;
+	}
+	/* It would be up and down with every command. */
+	if (l->server.loading || l->server.replica) {
+		err_set(&why, ST_DISCONNECTED, "%s",
+			l->server.loading ? "Redis is loading its data set" : "this Redis is a replica and takes no writes");
 		give_up(l, ST_DISCONNECTED, &why);
 		return;
 	}

@@ -141,7 +141,19 @@ int redis_take(struct redis_sync *r, redisReply **ret, struct err *err)
 	if (rc != 0)
 		return rc;
 	r->waiting--;
-	return judge(reply, ret, err);
+	rc = judge(reply, ret, err);
+	if (rc == ST_DISCONNECTED)
+		drop(r); /* and with it the answers to what was sent behind this */
+	return rc;
+}
+
+void redis_discard(struct redis_sync *r)
+{
+	while (r->ctx != NULL && r->waiting > 0) {
+		int rc = redis_take(r, NULL, NULL);
+
+		(void)rc; /* an error is an answer, too */
+	}
 }
 
 int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const char **argv, const size_t *lens)

@@ -71,6 +71,9 @@ MUST_CHECK int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err
 MUST_CHECK int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const char **argv, const size_t *lens);
 MUST_CHECK int redis_take(struct redis_sync *r, redisReply **ret, struct err *err);
 
+/* Take what is still awaited, and drop it: after an error among several, or their answers are taken for those to come. */
+void redis_discard(struct redis_sync *r);
+
 /* ------------------------------------------------------------ judging a server */
 
 /* INFO's text -> struct redis_server. Pure; what is missing stays empty. */
