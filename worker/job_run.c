@@ -279,10 +279,12 @@ static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 
 static enum job_state probed(struct job_run *r, const struct tx_answer *a)
 {
+	bool too_long = a->status == ST_SQL && a->phase == POLICY_TRANSFORM && a->class == PG_CLASS_CANCELLED && a->ours && !a->interrupted;
 	bool elsewhere = a->status != 0 && (a->status != ST_SQL || a->phase != POLICY_TRANSFORM || a->class == PG_CLASS_OUTAGE ||
 					    a->class == PG_CLASS_CONFLICT || a->class == PG_CLASS_CANCELLED || a->class == PG_CLASS_STALE);
 
-	if (elsewhere)
+	/* Once or twice the server may be slow. */
+	if (elsewhere && (!too_long || ++r->probe_timeouts < JOB_SIDE_TRIES))
 		return side_failed(r, a);
 	r->probe = r->facts.probe = a->status == 0 ? POLICY_PROBE_FINE : POLICY_PROBE_RAISED;
 	return JOB_JUDGING;

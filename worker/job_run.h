@@ -81,6 +81,7 @@ struct job_run {
 	bool draining;         /* the worker ends: do not wait */
 	bool stopping;         /* interrupt() was asked for */
 	unsigned side_tries;
+	unsigned probe_timeouts;
 	unsigned again;
 	unsigned losses;    /* of a group of rows, which has no row in the ledger; inherited by its parts */
 	unsigned conflicts; /* the same */

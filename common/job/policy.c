@@ -46,6 +46,12 @@ static bool ours_not_probed(const struct policy_facts *f)
 	return f->ours && f->probe == POLICY_PROBE_NOT_YET;
 }
 
+/* Again and again: it is neither the rows nor the hour. */
+static bool ours_over_no_rows(const struct policy_facts *f)
+{
+	return f->ours && f->probe == POLICY_PROBE_RAISED;
+}
+
 static bool ours_and_the_server_is_fine(const struct policy_facts *f)
 {
 	return f->ours && f->probe == POLICY_PROBE_FINE;
@@ -103,6 +109,7 @@ static const struct rule {
 	{ PG_CLASS_CANCELLED, IN(ENTER) | IN(CLAIM), ours, POLICY_DELAY, 0, "the claim took too long" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_while_others_commit, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },
 	{ PG_CLASS_CANCELLED, WORK, ours_not_probed, POLICY_PROBE, 0, "may be the server" },
+	{ PG_CLASS_CANCELLED, WORK, ours_over_no_rows, POLICY_PAUSE, 0, "the script takes too long, over no rows as well" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_and_the_server_is_fine, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours, POLICY_NOTE, POLICY_NOTE_WAIT, "time-out" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, NULL, POLICY_PAUSE, 0, "cancelled by someone" },

@@ -281,13 +281,28 @@ static int read_routines(struct pg_sync *c, const struct migration_file *f, stru
 
 /* ------------------------------------------------------------ the whole */
 
+/* Text of such a database may be any bytes, of which neither keys nor dead letters can be made. */
+static int check_encoding(struct pg_sync *c, struct err *err)
+{
+	const char *encoding = PQparameterStatus(pg_sync_conn(c), "server_encoding");
+
+	if (encoding == NULL || strcmp(encoding, "SQL_ASCII") != 0)
+		return 0;
+	return err_set(err, ST_REFUSED,
+		       "the encoding of database '%s' is SQL_ASCII, in which text may be any bytes; Drover needs one that says what they mean: dump it and "
+		       "restore it with ENCODING 'UTF8'",
+		       PQdb(pg_sync_conn(c)));
+}
+
 int introspect(struct pg_sync *c, const struct migration_file *f, struct introspection *ret, struct problems *problems, struct err *err)
 {
 	static const char no_path[] = "SELECT pg_catalog.set_config('search_path', '', true)";
 	int rc, handler = 0, key = 0;
 
 	memset(ret, 0, sizeof(*ret));
-	rc = read_settings(c, ret, err);
+	rc = check_encoding(c, err);
+	if (rc == 0)
+		rc = read_settings(c, ret, err);
 	if (rc == 0)
 		rc = introspect_apply_settings(c, ret, err);
 	if (rc == 0)

@@ -2,7 +2,7 @@
 -- $4 batch size or NULL (as it is). Returns: its state; none if another took over.
 -- A scan that ended at its limit may go on from there; sweeps may try anew.
 UPDATE drover.migrations
-   SET row_limit = CASE WHEN $3::bigint IS NULL THEN NULL
+   SET row_limit = CASE WHEN $3::bigint IS NULL OR state = 'complete' THEN NULL                 -- nothing is left to be limited
                         WHEN state = 'running' AND row_limit IS NOT NULL THEN row_limit  -- resumed: the limit it was started with
                         WHEN state = 'limited' THEN rows_found + $3::bigint              -- so many more
                         ELSE $3::bigint END,

@@ -46,6 +46,8 @@ static void every_error_has_one_fate(void **state)
 		{ "lost once", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 1), POLICY_WAIT },
 		{ "lost twice", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 2), POLICY_SPLIT },
 		{ "a row lost twice", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 2), POLICY_WAIT },
+		{ "a script that takes too long over no rows",
+		  FACTS(.class = PG_CLASS_CANCELLED, .phase = POLICY_TRANSFORM, .ours = true, .probe = POLICY_PROBE_RAISED), POLICY_PAUSE },
 		{ "lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 9, .losses = 3), POLICY_PAUSE },
 		{ "a row lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 3),
 		  POLICY_BURY },
