@@ -55,7 +55,7 @@ def one(report, db, what, text, rows, attended):
                 while db.value(db_has) == 0:
                     time.sleep(0.02)
             else:
-                drover.run("produce", path, "--max-backlog", rows, timeout_s=3600)
+                drover.run("produce", path, "--max-backlog", 2 * rows, timeout_s=600)
                 begun = time.monotonic()
             for _ in range(2):
                 drover.worker()
