@@ -37,7 +37,7 @@ void report_server(struct worker *w, struct server_report *s, bool up, const str
 
 		if (s->said && now - s->said_ms < (news ? SAY_NEWS_MS : SAY_EVERY_MS))
 			return;
-		snprintf(s->why, sizeof(s->why), "%s", why->msg);
+		snprintf(s->why, sizeof(s->why), "%.*s", (int)sizeof(s->why) - 1, why->msg);
 		if (!s->said)
 			s->since_ms = now;
 		log_warn("server.away", "server=%s url=%s away_ms=%" PRIu64 " cause=%s", s->name, url_of(w, s), now - s->since_ms,
