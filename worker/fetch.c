@@ -165,22 +165,28 @@ static void on_read(void *arg, int status, const redisReply *reply)
 static bool choose(struct fetch *f, size_t *ret_most)
 {
 	struct worker *w = f->worker;
+	int32_t first = f->from;
 	bool all = true;
 	struct mig *m;
 
 	f->nasked = 0;
+	f->from = 0;
 	*ret_most = 0;
-	DL_FOREACH(w->migs, m) {
-		size_t wanted;
+	for (int before = 0; before < 2; before++) {
+		DL_FOREACH(w->migs, m) {
+			size_t wanted;
 
-		if (m->row_mode != f->rows || !worker_may_run(w, m))
-			continue;
-		wanted = want(w, m);
-		if (wanted > 0 && f->nasked < ARRAY_SIZE(f->asked)) {
-			f->asked[f->nasked++] = m;
-			*ret_most = wanted > *ret_most ? wanted : *ret_most;
-		} else {
+			if (m->row_mode != f->rows || !worker_may_run(w, m) || (m->id < first) != before)
+				continue;
+			wanted = want(w, m);
+			if (wanted > 0 && f->nasked < ARRAY_SIZE(f->asked)) {
+				f->asked[f->nasked++] = m;
+				*ret_most = wanted > *ret_most ? wanted : *ret_most;
+				continue;
+			}
 			all = false;
+			if (wanted > 0 && f->from == 0)
+				f->from = m->id; /* more than a read takes: this one's turn is next */
 		}
 	}
 	return all && f->nasked > 0;

@@ -88,6 +88,7 @@ struct fetch {
 	bool resting;             /* ... a rest, since only some of the streams have room here */
 	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
 	unsigned nasked;
+	int32_t from; /* the migration to begin with, where there are more than these */
 	bool found_empty; /* the last answer brought nothing */
 	bool was_up;
 	bool missed;         /* the answer to a read or a take-over may have been lost: look for what it brought before the next read */
@@ -124,8 +125,8 @@ struct control {
 	bool urgent;              /* poll again at once */
 	bool schema_missing_said; /* and other reasons why nothing can be asked */
 	bool ever_up;
-	bool beating;         /* the heartbeat is part of the poll under way */
 	bool greeted;         /* this connection's database is the one that we were told */
+	bool beating;         /* the heartbeat is part of the poll under way */
 	uint64_t alive, rank; /* workers, and how many come before this one */
 	uint64_t up_ms;       /* since when its connection is there */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
@@ -153,8 +154,8 @@ struct server_report {
 	const char *name;
 	bool said;
 	uint64_t since_ms, said_ms;
-};
 	char why[128]; /* as it was said */
+};
 
 void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);
 void report_job(struct worker *w, struct lane *l, const char *event, const char *why, const struct tx_answer *a);

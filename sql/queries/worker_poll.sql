@@ -12,7 +12,9 @@ SELECT coalesce(w.restart_asked, false) AS restart_asked, w.alive, w.rank,
                     coalesce(m.producer_until > pg_catalog.now(), false) AS produced
                FROM drover.migrations AS m
               WHERE (m.state = 'running' OR m.id = ANY ($2::bigint[])
-                     OR (m.state IN ('complete', 'limited')
-                         AND EXISTS (SELECT FROM drover.failed_jobs AS f WHERE f.migration_id = m.id AND f.state IN ('queued', 'retrying'))))
+                     OR (m.state IN ('complete', 'limited') -- with replays, or where a worker may have died between a commit and its acknowledgement
+                         AND (EXISTS (SELECT FROM drover.failed_jobs AS f WHERE f.migration_id = m.id AND f.state IN ('queued', 'retrying'))
+                              OR EXISTS (SELECT FROM drover.lane_counts AS c
+                                          WHERE c.migration_id = m.id AND c.updated_at > pg_catalog.now() - interval '1 day'))))
                 AND ($3::text[] IS NULL OR m.name = ANY ($3::text[]))) AS m ON true
  ORDER BY m.id

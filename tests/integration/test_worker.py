@@ -318,6 +318,17 @@ def test_many_migrations_share_a_worker_fairly(pg, drover):
     assert len(share) == 3 and min(share) >= 12, share
 
 
+def test_more_migrations_than_a_read_takes_all_have_their_turn(pg, drover):
+    """Copies of one, in the ledger: the audit pushes their jobs."""
+    table(pg, 1)
+    queue(drover, migration(drover))
+    for of, new in (("migrations", "'id', 1000 + g, 'name', 'copy' || g"), ("batches", "'migration_id', 1000 + g")):
+        pg.sql(f"""INSERT INTO drover.{of} OVERRIDING SYSTEM VALUE
+                   SELECT (jsonb_populate_record(m, jsonb_build_object({new}))).* FROM drover.{of} m, generate_series(1, 80) g""")
+    drover.worker("--concurrency", "1")
+    wait_for(lambda: pg.value("SELECT n FROM t") == 81, lambda: f"each does its job once: {pg.value('SELECT n FROM t')}")
+
+
 def test_a_migration_added_later_is_not_held_up_by_a_long_one(pg, drover):
     table(pg, 2000)
     table(pg, 50, "u")
