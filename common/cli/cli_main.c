@@ -33,19 +33,9 @@ void cli_print_error(const struct cli_program *program, bool json, const struct 
 		text_add_json(&out, err->sqlstate[0] != '\0' ? err->sqlstate : NULL);
 		buf_printf(&out, ",\"exit_status\":%d}}\n", cli_exit_status(err->code));
 	} else {
-		CLEANUP(buf_free) struct buf line = BUF_INIT(ERR_MSG_MAX);
-
 		buf_printf(&out, "%s: ", program->name);
-		/* One line as a rule; lists of mistakes are several, and stay so. */
-		while (*msg != '\0') {
-			size_t n = strcspn(msg, "\n");
-
-			buf_reset(&line);
-			buf_add(&line, msg, n);
-			text_add_printable(&out, line.data);
-			buf_putc(&out, '\n');
-			msg += n + (msg[n] == '\n');
-		}
+		text_add_printable(&out, msg); /* it may quote what was typed, or what a server said */
+		buf_putc(&out, '\n');
 	}
 	fputs(out.data, stderr);
 }

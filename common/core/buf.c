@@ -167,9 +167,14 @@ int buf_read_file(struct buf *b, const char *path, struct err *err)
 
 	if (strcmp(path, "-") == 0)
 		return read_all(b, STDIN_FILENO, "standard input", err);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_set(err, ST_IO, "cannot open '%s': %s", path, strerror(errno));
+	/* Nobody is waited for who might write into a FIFO; a shell's <(...) has its writer. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fcntl(fd, F_SETFL, 0) != 0) {
+		rc = err_set(err, ST_IO, "cannot open '%s': %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return rc;
+	}
 	rc = read_all(b, fd, path, err);
 	close(fd);
 	return rc;

@@ -150,8 +150,9 @@ static void write_log(const char *s, const char *clean)
 	log_warn("fuzz.json", "a=%s b='%s' n=%d %s", s, s, 7, s);
 	must(is_harmless(line.data, line.len, false));
 	root = json_loads(line.data, 0, NULL);
-	must(root != NULL && json_integer_value(json_object_get(root, "n")) == 7);
+	must(root != NULL);
 	if (!json_is_true(json_object_get(root, "truncated"))) {
+		must(json_integer_value(json_object_get(root, "n")) == 7);
 		must(strcmp(json_string_value(json_object_get(root, "a")), clean) == 0);
 		must(strcmp(json_string_value(json_object_get(root, "b")), clean) == 0);
 	}

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from lib.drover import Drover, binaries
+from lib.drover import binaries
 from lib.postgres import Postgres
 from lib.process import wait_for
 from lib.scenario import delayed, migration_id, queue, state, stream
 
 ROWS = 200
+
+
+def is_harmless(text):
+    """Nothing that a terminal obeys, and no line that one did not end oneself."""
+    return not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", text)
 
 
 # ------------------------------------------------------------ whoever can write to Redis
@@ -244,11 +249,212 @@ def test_who_can_write_to_redis_runs_no_sql_and_changes_no_other_row(talking_ser
     worker, peak_kib = victim.finish()
     said = [line for line in worker.err.splitlines() if " warn " in line or " error " in line]
     assert len(said) < 25, said
-    assert all(line.isprintable() for line in worker.err.splitlines())
-    assert "broken out" not in worker.out
-    if not os.environ.get("ASAN_OPTIONS", "").count("quarantine") and "asan" not in _linked(drover):
-        assert peak_kib < 128 << 10
+    assert is_harmless(worker.err)
+    if b"__asan_init" not in (binaries() / "drover-worker").read_bytes():
+        assert peak_kib < 640 << 10  # what stands in Redis as one piece is read as one
 
 
-def _linked(drover):
-    return "asan" if b"__asan_init" in (binaries() / "drover-worker").read_bytes() else ""
+# ------------------------------------------------------------ whoever names things and writes values
+
+HARMFUL = "\x1b[31m\x1b]0;x\x07\n\r\t\x7f\u009b31m\u2028\u202e'\"\\;--$$%s%n{\u05d0}\U0001f600"
+NAMES = {"ansi": "a\x1b[2J\x1b]0;pwned\x07b", "lines": "a\tb\u2028c\x0bd", "bidi": "x\u202etxt.exe\u2066", "emoji": "\U0001f600" * 15, "dollar": "$$a$_$%s%n"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_what_names_and_values_hold_reaches_neither_terminal_nor_log(pg, drover, name):
+    """Console, worker's log and JSON, for a table of an evil name whose rows fail with evil messages under evil keys."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    pg.sql(f"CREATE TABLE {quoted} (id text PRIMARY KEY, a text, {quoted} text)")
+    pg.sql(f"INSERT INTO {quoted.replace('%', '%%')} VALUES (%s, %s, NULL), ('good', 'good', NULL)", (HARMFUL, HARMFUL))
+    pg.sql(f"""CREATE FUNCTION check_it() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+                 IF NEW.a <> 'good' THEN RAISE check_violation USING MESSAGE = NEW.a, DETAIL = NEW.a, HINT = NEW.a; END IF;
+                 RETURN NEW; END $f$;
+               CREATE TRIGGER check_it BEFORE UPDATE ON {quoted} FOR EACH ROW EXECUTE FUNCTION check_it()""")
+    path = drover.migration("m", f"-- drover: table {quoted}\n-- drover: set {quoted} = a\n")
+    produced = drover.popen("produce", path, "--wait", "--actor", HARMFUL)
+    worker = drover.worker("--log-level", "debug")
+    json_worker = drover.worker("--log-level", "debug", "--log-format", "json", "--name", HARMFUL[:20])
+    produced.wait(rc=4)
+    drover.run("pause", "m", "--actor", HARMFUL)
+    shown = [drover.run(*words, rc=None) for words in
+             (["status"], ["status", "m"], ["failed"], ["failed", "--group"], ["failed", "show", "1"], ["events", "m"], ["workers"],
+              ["verify", "m"], ["retry", "1", "--yes"], ["monitor"], ["failed", "--error", HARMFUL], ["status", HARMFUL])]
+    for result in shown:
+        assert is_harmless(result.out) and is_harmless(result.err), result
+        assert result.rc in (0, 1, 2, 3, 4), result
+        as_json = drover.run(*result.argv[1:], "--json", rc=None)
+        assert is_harmless(as_json.out) and is_harmless(as_json.err), as_json
+        json.loads(as_json.out or as_json.err.splitlines()[-1])
+    assert is_harmless(produced.out + produced.err)
+    for process in (worker, json_worker):
+        process.terminate()
+        process.wait()
+        assert is_harmless(process.err)
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z (debug|info |warn |error) [a-z_.]+", line) for line in worker.err.splitlines())
+    assert all("event" in json.loads(line) for line in json_worker.err.splitlines())
+    assert json.loads(drover.run("failed", "show", "1", "--json").out)["key"] == [HARMFUL]
+
+
+# ------------------------------------------------------------ secrets
+
+SECRET = "s3cret/W0rd@:'\\ %"
+
+
+def encoded(text):
+    return "".join(c if c.isalnum() else f"%{ord(c):02x}" for c in text)
+
+
+@pytest.fixture
+def guarded():
+    """A role with a password, in a server that asks for it."""
+    with Postgres({"password_encryption": "scram-sha-256"}) as server:
+        server.sql("CREATE ROLE keeper LOGIN SUPERUSER PASSWORD 's3cret/W0rd@:''\\ %'")
+        hba = server.data / "pg_hba.conf"
+        hba.write_text("local all keeper scram-sha-256\nlocal all all trust\n")
+        server.reload()
+        yield server
+
+
+WAYS = {
+    "uri": lambda s: {"DATABASE_URL": f"postgresql://keeper:{encoded(SECRET)}@/postgres?host={s.dir}"},
+    "conninfo": lambda s: {"DATABASE_URL": f"host={s.dir} user=keeper dbname=postgres password='s3cret/W0rd@:\\'\\\\ %'"},
+    "parameter": lambda s: {"DATABASE_URL": f"postgresql:///postgres?host={s.dir}&user=keeper&password={encoded(SECRET)}"},
+    "environment": lambda s: {"DATABASE_URL": f"postgresql:///postgres?host={s.dir}&user=keeper", "PGPASSWORD": SECRET},
+}
+
+
+def titles():
+    """Command lines of all processes that can be seen, but the tests' own."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                found.append((entry / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_password_shows_nowhere(guarded, redis, drover, way):
+    """Neither in logs at their loudest, process titles, output, nor in what the database and its activity view keep."""
+    redis.client().config_set("requirepass", "r3disSecret")
+    env = {**WAYS[way](guarded), "REDIS_URL": f"unix://:r3disSecret@{redis.socket}"}
+    guarded.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 2000) g")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = a\n")
+    drover.env.update(env)
+    flags = ["--database-url", env["DATABASE_URL"], "--redis-url", env["REDIS_URL"]]
+    worker = drover.worker("--log-level", "debug", *flags)
+    seen = [drover.run("produce", path, "--wait", "-v", *flags)]
+    at_work = titles()
+    seen += [drover.run(*words, rc=None) for words in
+             (["status", "-v"], ["workers", "--json"], ["events", "m", "--json"], ["verify", "m"], ["monitor"])]
+    activity = str(guarded.sql("SELECT application_name, query FROM pg_stat_activity"))
+    kept = all_that_is_kept(guarded)
+    wrong = {"DATABASE_URL": env["DATABASE_URL"].replace("keeper", "nobody"), "REDIS_URL": env["REDIS_URL"] + "x"}
+    seen += [drover.run("status", rc=None, env=wrong), drover.run("retry", "all", "--yes", rc=None, env=wrong)]
+    worker.terminate()
+    worker.wait()
+    everything = "".join(r.out + r.err for r in seen) + worker.out + worker.err + activity + kept
+    for secret in ("s3cret", "W0rd", "r3disSecret", encoded(SECRET)):
+        assert secret not in everything
+        assert not [title for title in at_work if secret.encode() in title and b"redis-server" not in title]
+
+
+def all_that_is_kept(server):
+    """All that Drover keeps in the database."""
+    tables = [row[0] for row in server.sql("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'drover'")]
+    return "".join(str(server.sql(f"SELECT t::text FROM {table} t")) for table in tables)
+
+
+def test_what_run_starts_shows_no_password(guarded, drover):
+    """`run` starts a Redis and workers of its own: neither their titles nor their logs have it."""
+    guarded.sql("""CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 300) g;
+                   CREATE FUNCTION slow(int) RETURNS int LANGUAGE sql VOLATILE AS 'SELECT $1 FROM pg_sleep(0.01)'""")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = slow(a)\n-- drover: pending b IS NULL\n-- drover: batch-size 20\n")
+    run = drover.popen("run", path, "--database-url", WAYS["uri"](guarded)["DATABASE_URL"], env={"REDIS_URL": None, "DATABASE_URL": None})
+    wait_for(lambda: guarded.sql("SELECT count(*) FROM t WHERE b IS NOT NULL")[0][0] > 0, "it works")
+    at_work = titles()
+    result = run.wait()
+    for secret in ("s3cret", "W0rd", encoded(SECRET)):
+        assert secret not in result.out + result.err
+        assert not [title for title in at_work if secret.encode() in title]
+
+
+# ------------------------------------------------------------ an operator who types nonsense
+
+NONSENSE = ["-1", " ", "1e9", "99999999999999999999", "NaN", "\x1b[31m", "\u202e", "%s%n", "a" * 5000, "1\n2", "0x10", "'; DROP TABLE t --"]
+
+
+def is_one_line(text):
+    return is_harmless(text) and text.endswith("\n") and text.count("\n") == 1
+
+
+def options_of(drover, command):
+    """Those with a value that is checked."""
+    text = drover.run("help", command).out
+    return re.findall(r"^ +(?:-\w, )?(--[a-z-]+) (?:N|S|RATE|A-B|MODE|STATE|SIZE|PERCENT)\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["produce", "run", "failed", "retry", "status", "verify", "prune", "monitor", "workers"])
+def test_nonsense_as_an_options_value_is_one_clear_line(pg, drover, command):
+    for option in options_of(drover, command):
+        for value in NONSENSE:
+            result = drover.run(command, f"{option}={value}", rc=None)
+            assert result.rc in (1, 2) and is_one_line(result.err), result
+
+
+def test_nonsense_to_the_worker_is_one_clear_line(pg, drover):
+    for option in ("--concurrency", "--lease", "--tries", "--backoff", "--timeout", "--max-jobs", "--max-time", "--drain-timeout",
+                   "--log-format", "--log-level"):
+        for value in NONSENSE:
+            assert is_one_line(drover.run_worker(f"{option}={value}", rc=2).err)
+
+
+def test_what_is_no_migration_file_is_one_clear_error(pg, drover):
+    """Of any size, without reading it whole or waiting for a writer."""
+    files = {name: drover.dir / f"{name}.sql" for name in ("sparse", "binary", "folder", "fifo", "loop", "gone", "empty", "null")}
+    with open(files["sparse"], "wb") as f:
+        f.truncate(1 << 30)
+    files["binary"].write_bytes((binaries() / "drover").read_bytes()[:100000])
+    files["folder"].mkdir()
+    os.mkfifo(files["fifo"])
+    files["loop"].symlink_to(files["loop"])
+    files["empty"].touch()
+    files["null"].symlink_to("/dev/zero")
+    for name, path in files.items():
+        result = drover.run("produce", path, rc=1, timeout_s=60)
+        assert result.err.count("\n") <= 12 and is_harmless(result.err) and name in result.err, result
+
+
+# ------------------------------------------------------------ a ledger altered by hand
+
+LIES = {
+    "plan is no JSON object": "UPDATE drover.migrations SET plan = '[1, 2]'",
+    "plan of another version": "UPDATE drover.migrations SET plan = jsonb_set(plan, '{version}', '99')",
+    "plan without a script": "UPDATE drover.migrations SET plan = plan #- '{scripts,range}'",
+    "plan with a number for SQL": "UPDATE drover.migrations SET plan = jsonb_set(plan, '{scripts,range,0,sql}', '7')",
+    "plan of a huge key": "UPDATE drover.migrations SET plan = jsonb_set(plan, '{key}', (SELECT jsonb_agg(g) FROM generate_series(1, 99) g))",
+    "captured settings no object": "UPDATE drover.migrations SET settings = '\"x\"'",
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_ledger_altered_by_hand_runs_nothing_and_is_said_once(pg, drover, lie):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 100) g")
+    queue(drover, drover.migration("m", "-- drover: table t\n-- drover: set b = a\n"))
+    with pg.conn() as conn:
+        conn.execute("SET session_replication_role = replica")
+        try:
+            conn.execute(lie)
+        except Exception as refused:  # a constraint or a column's type: better still
+            assert "drover" in str(refused) or "column" in str(refused), refused
+            return
+    worker = drover.worker("--log-level", "info")
+    worker.wait_for_log(r" (warn |error) .*cause=")
+    for words in (["status"], ["status", "m"], ["failed"], ["events", "m"], ["config", "m"], ["verify", "m"], ["monitor"]):
+        result = drover.run(*words, rc=None)
+        assert result.rc in (0, 1, 3) and len(result.err.splitlines()) <= 1, result
+    assert worker.running and pg.value("SELECT count(*) FROM t WHERE b IS NOT NULL") == 0
+    said = [line for line in worker.err.splitlines() if re.search(" (warn |error) ", line)]
+    assert len(said) < 10, said
