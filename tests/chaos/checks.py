@@ -18,7 +18,8 @@ _ALWAYS = {
     "dead letters that wait for ever": "SELECT * FROM letters WHERE state NOT IN ('dead', 'done', 'gone', 'not pending')",
     "jobs that are not finished": "SELECT number, state, parent FROM drover.batches WHERE state NOT IN ('done', 'split', 'closed')",
     "counts that disagree with the table":
-        """SELECT * FROM (SELECT coalesce(sum(rows_changed), 0) counted FROM drover.lane_counts) a, (SELECT count(*) changed FROM changes WHERE drover) b
+        """SELECT * FROM (SELECT coalesce(sum(rows_changed), 0) counted FROM drover.lane_counts) a,
+                         (SELECT count(*) changed FROM changes WHERE drover) b
             WHERE counted <> changed""",
     "a ledger that disagrees with the table":
         """SELECT * FROM (SELECT sum(rows_changed) ledger FROM drover.batches WHERE state = 'done') a,
