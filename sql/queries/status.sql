@@ -1,6 +1,7 @@
 -- status: where a migration stands, from the ledger alone. Params: $1 migration id (0: all). One row per migration, oldest first.
 -- rows_finished: changed, skipped, or given up (dead, ignored). share: of the work, 0 to 1, by the part of the table scanned and the part
--- of what was found there that is finished; NULL while the scan has not begun.
+-- of what was found there that is finished; NULL while the scan has not begun. Dead letters are counted in one pass for all migrations: one each
+-- would look so dear that the server compiles it first.
 SELECT s.*,
        CASE WHEN s.state IN ('complete', 'limited') THEN 1
             WHEN s.scan_done_at IS NULL AND s.rows_scanned = 0 THEN NULL
@@ -18,18 +19,20 @@ SELECT s.*,
            m.auditor, coalesce(m.auditor_until > now(), false) AS auditing,
            coalesce(m.sweep_xid > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
            c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
-           f.dead, f.waiting, f.ignored, f.settled, b.incomplete,
-           least(c.rows_changed + c.rows_skipped + f.dead + f.ignored, m.rows_found) AS rows_finished
+           coalesce(f.dead, 0) AS dead, coalesce(f.waiting, 0) AS waiting, coalesce(f.ignored, 0) AS ignored, coalesce(f.settled, 0) AS settled,
+           b.incomplete,
+           least(c.rows_changed + c.rows_skipped + coalesce(f.dead + f.ignored, 0), m.rows_found) AS rows_finished
       FROM drover.migrations AS m
       CROSS JOIN LATERAL (
         SELECT coalesce(sum(rows_changed), 0)::bigint AS rows_changed, coalesce(sum(rows_skipped), 0)::bigint AS rows_skipped,
                coalesce(sum(jobs), 0)::bigint AS jobs_done, max(updated_at) AS last_commit_at
           FROM drover.lane_counts WHERE migration_id = m.id) AS c
-      CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE state = 'dead') AS dead, count(*) FILTER (WHERE state IN ('retrying', 'queued')) AS waiting,
+      LEFT JOIN (
+        SELECT migration_id, count(*) FILTER (WHERE state = 'dead') AS dead,
+               count(*) FILTER (WHERE state IN ('retrying', 'queued')) AS waiting,
                count(*) FILTER (WHERE state = 'ignored') AS ignored,
                count(*) FILTER (WHERE state IN ('done', 'gone', 'not pending')) AS settled
-          FROM drover.failed_jobs WHERE migration_id = m.id) AS f
+          FROM drover.failed_jobs WHERE $1::integer = 0 OR migration_id = $1::integer GROUP BY migration_id) AS f ON f.migration_id = m.id
       CROSS JOIN LATERAL (
         SELECT count(*) AS incomplete FROM drover.batches
          WHERE migration_id = m.id AND number >= m.audit_floor AND state IN ('queued', 'open')) AS b
