@@ -4,6 +4,7 @@
  * What is taken is within its bounds; what is not is a mistake of usage, said in words; a secret is gone from argv and in no error.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,28 +23,38 @@ static void must(bool holds)
 		abort();
 }
 
-static void check_value(const struct cli_value *v, int argc, char **argv)
+static int words_with(int argc, char *const *argv, const char *text)
+{
+	int n = 0;
+
+	for (int i = 1; i < argc; i++)
+		n += strstr(argv[i], text) != NULL;
+	return n;
+}
+
+/* @typed: the words as they were. A secret may stand in others as well; where the option had it, it is gone. */
+static void check_value(const struct cli_value *v, int argc, char *const *argv, char *const *typed)
 {
 	const struct cli_option *o = v->option;
+	char before[64];
+	const char *text;
 
 	if (v->source == CLI_FROM_NOWHERE || o->arg == NULL)
 		return;
 	must(v->given.n > 0);
+	text = v->given.v[v->given.n - 1];
 	if (o->type == CLI_U64 || o->type == CLI_DURATION || o->type == CLI_BYTES)
 		must(v->u64 >= o->min && (o->max == 0 || v->u64 <= o->max));
 	if (o->type == CLI_RATE)
 		must(v->number > 0);
 	if (o->type == CLI_PERCENT)
 		must(v->number >= 0 && v->number <= 100);
-	for (int i = 1; i < argc && o->secret && v->source == CLI_FROM_LINE; i++) {
-		const char *text = v->given.v[v->given.n - 1];
-
-		/* What is short, or all stars, may stand anywhere. */
-		must(strlen(text) < 24 || text[strspn(text, "*")] == '\0' || strstr(argv[i], text) == NULL);
-	}
+	snprintf(before, sizeof(before), "%s=", o->name);
+	if (o->secret && v->source == CLI_FROM_LINE && strchr(text, '*') == NULL && strstr(before, text) == NULL)
+		must(words_with(argc, argv, text) < words_with(argc, typed, text));
 }
 
-static void read_line(const struct cli_program *program, int argc, char **argv)
+static void read_line(const struct cli_program *program, int argc, char **argv, char *const *typed)
 {
 	struct err err = ERR_INIT;
 	struct cli_call call;
@@ -51,7 +62,7 @@ static void read_line(const struct cli_program *program, int argc, char **argv)
 
 	if (rc == 0)
 		for (size_t i = 0; i < call.nvalues; i++)
-			check_value(&call.values[i], argc, argv);
+			check_value(&call.values[i], argc, argv, typed);
 	else
 		must(rc == ST_USAGE && err.code == ST_USAGE && err.msg[0] != '\0');
 	cli_call_close(&call);
@@ -74,7 +85,7 @@ static void check_misplaced(const struct cli_program *program, const char *befor
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	char *argv[WORDS_MAX + 1] = { NULL }, *text, *save = NULL;
+	char *argv[WORDS_MAX + 1] = { NULL }, *typed[WORDS_MAX] = { NULL }, *text, *save = NULL;
 	const struct cli_program *program;
 	struct failed_range range;
 	struct err err = ERR_INIT;
@@ -92,12 +103,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(range.first >= 1 && range.first <= range.last);
 		else
 			must(err.code == ST_USAGE && err.msg[0] != '\0');
+		typed[argc] = strdup(word);
+		must(typed[argc] != NULL);
 		argv[argc++] = word;
 	}
 	if (argc > 1 && strstr(argv[1], SECRET) == NULL)
 		check_misplaced(program, argv[1]);
 	if (argc > 0)
-		read_line(program, argc, argv);
+		read_line(program, argc, argv, typed);
+	for (int i = 0; i < argc; i++)
+		free(typed[i]);
 	free(text);
 	return 0;
 }

@@ -254,6 +254,17 @@ def test_who_can_write_to_redis_runs_no_sql_and_changes_no_other_row(talking_ser
         assert peak_kib < 640 << 10  # what stands in Redis as one piece is read as one
 
 
+def test_the_user_of_redis_that_the_manual_gives_is_enough(pg, drover, redis):
+    redis.client().execute_command("ACL", "SETUSER", "drover", "on", ">pw", "~drover:*", "+@all", "-@dangerous", "+info")
+    drover.env["REDIS_URL"] = f"unix://drover:pw@{redis.socket}"
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 100) g")
+    worker = drover.worker()
+    drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: mode row\n-- drover: set b = a\n"), "--wait")
+    for words in (["status"], ["workers"], ["monitor"], ["verify", "m"], ["clear", "m", "--yes"]):
+        assert "NOPERM" not in drover.run(*words, rc=None).err
+    assert "NOPERM" not in worker.err
+
+
 # ------------------------------------------------------------ whoever names things and writes values
 
 HARMFUL = "\x1b[31m\x1b]0;x\x07\n\r\t\x7f\u009b31m\u2028\u202e'\"\\;--$$%s%n{\u05d0}\U0001f600"
