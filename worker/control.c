@@ -73,7 +73,8 @@ static void hello_answered(struct worker *w, const struct pg_op *op)
 		return;
 	}
 	if (w->installation[0] != '\0' && strcmp(w->installation, text(res, 0, "installation")) != 0) {
-		err_set(&err, ST_REFUSED, "this is not the database any more that this worker began with: its jobs in Redis have other names");
+		err_set(&err, ST_REFUSED,
+			"this is not the database any more that this worker began with: its jobs in Redis have other names");
 		worker_fail(w, ST_REFUSED, &err);
 		return;
 	}

@@ -10,7 +10,7 @@
 
 #define SAY_EVERY_MS 60000
 #define SAY_NEWS_MS 2000 /* connections that come and go alternate between a few reasons */
-#define FAILED_PER_S 10 /* lines about failed jobs of a migration */
+#define FAILED_PER_S 10  /* lines about failed jobs of a migration */
 
 static bool all_up(const struct worker *w, const struct server_report *s)
 {

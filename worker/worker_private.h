@@ -88,7 +88,7 @@ struct fetch {
 	bool resting;             /* ... a rest, since only some of the streams have room here */
 	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
 	unsigned nasked;
-	int32_t from; /* the migration to begin with, where there are more than these */
+	int32_t from;     /* the migration to begin with, where there are more than these */
 	bool found_empty; /* the last answer brought nothing */
 	bool was_up;
 	bool missed;         /* the answer to a read or a take-over may have been lost: look for what it brought before the next read */

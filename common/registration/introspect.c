@@ -288,10 +288,11 @@ static int check_encoding(struct pg_sync *c, struct err *err)
 
 	if (encoding == NULL || strcmp(encoding, "SQL_ASCII") != 0)
 		return 0;
-	return err_set(err, ST_REFUSED,
-		       "the encoding of database '%s' is SQL_ASCII, in which text may be any bytes; Drover needs one that says what they mean: dump it and "
-		       "restore it with ENCODING 'UTF8'",
-		       PQdb(pg_sync_conn(c)));
+	return err_set(
+		err, ST_REFUSED,
+		"the encoding of database '%s' is SQL_ASCII, in which text may be any bytes; Drover needs one that says what they mean: dump it and "
+		"restore it with ENCODING 'UTF8'",
+		PQdb(pg_sync_conn(c)));
 }
 
 int introspect(struct pg_sync *c, const struct migration_file *f, struct introspection *ret, struct problems *problems, struct err *err)

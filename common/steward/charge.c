@@ -94,11 +94,19 @@ int charge_load(struct charge *c, struct err *err)
 	return 0;
 }
 
+int charge_pause(struct charge *c, const char *reason, struct err *err)
+{
+	char id[16];
+	const char *params[] = { id, "{running}", "paused", c->producer ? "producer" : c->who, reason };
+
+	snprintf(id, sizeof(id), "%d", c->id);
+	return pg_exec(c->pg, SQL_MIGRATION_MOVE, 5, params, NULL, err);
+}
+
 /* Three crashes of the server in one and the same statement of the migration's are not tried a fourth time. */
 static int count_crash(struct charge *c, int64_t recovered, struct err *err)
 {
-	char id[16], reason[512];
-	const char *params[] = { id, "{running}", "paused", c->producer ? "producer" : c->who, reason };
+	char reason[512];
 	const char *cursor = c->lost == CHARGE_SWEEP || c->lost == CHARGE_SWEEP_BLIND ? c->sweep_cursor : c->scan_cursor;
 	int rc;
 
@@ -108,10 +116,9 @@ static int count_crash(struct charge *c, int64_t recovered, struct err *err)
 	if (c->crashes < CRASHES_MAX)
 		return 0;
 	c->crashes = 0;
-	snprintf(id, sizeof(id), "%d", c->id);
 	snprintf(reason, sizeof(reason), "the server crashed again and again while the rows after key %.200s were looked at (%s)",
 		 cursor != NULL ? cursor : "{}", statement_names[c->lost]);
-	rc = pg_exec(c->pg, SQL_MIGRATION_MOVE, 5, params, NULL, err);
+	rc = charge_pause(c, reason, err);
 	return rc == 0 ? charge_look(c, err) : rc;
 }
 

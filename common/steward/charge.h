@@ -93,6 +93,9 @@ MUST_CHECK int charge_load(struct charge *c, struct err *err);
 /* See where it stands; loads it first, or anew when its revision changed. Pauses it when its statements crashed the server three times in a row. */
 MUST_CHECK int charge_look(struct charge *c, struct err *err);
 
+/* Pause it: more tries change nothing until an operator did. */
+MUST_CHECK int charge_pause(struct charge *c, const char *reason, struct err *err);
+
 static inline bool charge_runs(const struct charge *c)
 {
 	return c->at.state[0] == 'r';

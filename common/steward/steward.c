@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "pg/pg_array.h"
 #include "pg/pg_error.h"
+#include "pg/pg_status.h"
 #include "pg/pg_sync.h"
 #include "pg/pg_url.h"
 #include "redis/redis_sync.h"
@@ -208,8 +209,15 @@ static int finish(struct ward *w, uint64_t until_ms, struct steward_report *repo
 	return rc;
 }
 
+/* The predicate or the table is not what it was, or the server is out of disk or memory: as a producer would, rather than try on and on. */
+static bool is_hopeless(int rc, const struct err *err)
+{
+	return rc == ST_REFUSED || (rc == ST_SQL && pg_classify(err->sqlstate, err->msg) == PG_CLASS_SERVER);
+}
+
 static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct steward_report *report, struct err *err)
 {
+	char reason[ERR_MSG_MAX + 32];
 	uint64_t pushed = 0;
 	int rc = charge_take_audit(&w->charge, err);
 
@@ -233,6 +241,10 @@ static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct stew
 		rc = finish_windows(&w->finisher, 2000, err);
 	if (rc == 0 && charge_runs(&w->charge))
 		rc = finish(w, until_ms, report, err);
+	if (is_hopeless(rc, err) && !pg_sync_lost(w->charge.pg)) {
+		snprintf(reason, sizeof(reason), "the sweep failed: %s", err->msg);
+		return charge_pause(&w->charge, reason, err);
+	}
 	return rc == ST_LEASE_LOST || rc == ST_BUSY ? 0 : rc;
 }
 
