@@ -129,7 +129,9 @@ CREATE TABLE drover.failed_jobs (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX failed_jobs_waiting ON drover.failed_jobs (migration_id, id) WHERE state IN ('queued', 'retrying');
-CREATE INDEX failed_jobs_state ON drover.failed_jobs (migration_id, state); -- counted again and again, by itself, however many there are
+-- Counted again and again, by the index alone. No query finds rows by it: under another collation than the comparisons' it is no choice for those
+-- that walk all dead letters in the order of their ids, chunk by chunk, and that would read and sort the rest of them for each.
+CREATE INDEX failed_jobs_state ON drover.failed_jobs (migration_id, state COLLATE "C");
 CREATE INDEX failed_jobs_root ON drover.failed_jobs (migration_id, root);
 
 -- A row of a ledger-only migration in row mode whose fate is settled: changed, or handed to failed_jobs.
