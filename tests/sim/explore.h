@@ -1,9 +1,10 @@
 /*
- * explore.h - every order in which things can happen in a world: each step that is possible in each state that can be reached, with each answer
- * to each choose(). States that are the same for all that follows are looked at once.
+ * explore.h - every order in which things can happen in a world: each step that is possible in each state that can be reached, with
+ * each answer to each choose(). States that are the same for all that follows are looked at once.
  *
- * In each state no promise may be broken; and from each state a run in which nothing more goes wrong must come to its end, where all rows have met
- * their fate. States are told apart by 128 bits of hash: that two of some millions meet has a chance of less than 1 in 10^24.
+ * In each state no promise may be broken; and from each state a run in which nothing more goes wrong must come to its end, where all
+ * rows have met their fate. States are told apart by 128 bits of hash: that two of some millions meet has a chance of less than 1 in
+ * 10^24.
  */
 #ifndef DROVER_TESTS_SIM_EXPLORE_H
 #define DROVER_TESTS_SIM_EXPLORE_H

@@ -1,6 +1,6 @@
 /*
- * table.c - see table.h. Each scenario is explored with one worker and one death. Wherever somebody dies, what is in the ledger and in Redis is
- * written down; then the world goes on calmly, with another worker, until the job is settled, and tells how.
+ * table.c - see table.h. Each scenario is explored with one worker and one death. Wherever somebody dies, what is in the ledger and in
+ * Redis is written down; then the world goes on calmly, with another worker, until the job is settled, and tells how.
  */
 #include "table.h"
 

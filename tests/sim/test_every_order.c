@@ -1,8 +1,9 @@
 /*
- * A job's life in every order: in small worlds, one for each kind of job, everything that can happen next is tried, wherever it leads (explore.h).
+ * A job's life in every order: in small worlds, one for each kind of job, everything that can happen next is tried, wherever it leads
+ * (explore.h).
  *
- * With every set of so many faults as there are: one of each kind unless DROVER_SIM_FAULTS says more, and then some pairs. What it looked at is
- * printed. And each way to break Drover that the world knows is found.
+ * With every set of so many faults as there are: one of each kind unless DROVER_SIM_FAULTS says more, and then some pairs. What it
+ * looked at is printed. And each way to break Drover that the world knows is found.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * A job's life at random: in a world of many rows (world.h), a seeded die decides what happens next, for much longer than every order could be
- * tried. test_every_order.c does that in worlds of few rows.
+ * A job's life at random: in a world of many rows (world.h), a seeded die decides what happens next, for much longer than every order
+ * could be tried. test_every_order.c does that in worlds of few rows.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,13 +1,14 @@
 /*
- * world.h - a small world around the real state machine of a job (worker/job_run.c): a ledger, a stream with owners, a delayed set, workers,
- * transactions that take time, an auditor, a producer, an application, and everything that may go wrong.
+ * world.h - a small world around the real state machine of a job (worker/job_run.c): a ledger, a stream with owners, a delayed set,
+ * workers, transactions that take time, an auditor, a producer, an application, and everything that may go wrong.
  *
- * Nothing in it happens by itself. world_steps() lists what may happen next, world_do() lets it happen, and whatever is not decided
- * by that is a call of choose(). So a die may decide (test_job.c), or every answer may be tried (explore.c). A world can be copied, and two
- * that are the same for all that follows have the same key.
+ * Nothing in it happens by itself. world_steps() lists what may happen next, world_do() lets it happen, and whatever is not decided by
+ * that is a call of choose(). So a die may decide (test_job.c), or every answer may be tried (explore.c). A world can be copied, and
+ * two that are the same for all that follows have the same key.
  *
- * Transactions that claim have two steps, for others see them open: the claim, which takes its locks, and the rest with the commit. A request whose
- * link breaks, or whose worker dies, stays behind as an orphan: it may still go on to its commit, or vanish, at any later moment.
+ * Transactions that claim have two steps, for others see them open: the claim, which takes its locks, and the rest with the commit. A
+ * request whose link breaks, or whose worker dies, stays behind as an orphan: it may still go on to its commit, or vanish, at any
+ * later moment.
  */
 #ifndef DROVER_TESTS_SIM_WORLD_H
 #define DROVER_TESTS_SIM_WORLD_H
