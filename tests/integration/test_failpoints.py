@@ -41,7 +41,8 @@ class Case:
                    INSERT INTO t SELECT g FROM generate_series(1, {ROWS}) g""")
 
     def migration(self, options="", name="m"):
-        return self.drover.migration(name, f"-- drover: table t\n-- drover: batch-size 4\n-- drover: backoff 0.1\n{options}{KINDS[self.kind]}")
+        head = "-- drover: table t\n-- drover: batch-size 4\n-- drover: backoff 0.1\n"
+        return self.drover.migration(name, head + options + KINDS[self.kind])
 
     def poison(self):
         self.pg.sql("ALTER TABLE t DROP CONSTRAINT poison, ADD CONSTRAINT poison CHECK (id <> 7 OR n = 0)")
@@ -70,7 +71,8 @@ class Case:
         self.application.execute("SELECT FROM t WHERE id = %s FOR UPDATE", (row,))
 
     def wait_for_a_lane_at_the_lock(self):
-        wait_for(lambda: self.pg.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"),
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        wait_for(lambda: self.pg.value(waiting),
                  "a lane waits for the application's lock")
 
     def standing(self):
@@ -283,7 +285,8 @@ def test_a_release_knows_nothing_of_it(tmp_path):
     presets = (ROOT / "CMakePresets.json").read_text()
     assert "DROVER_FAILPOINTS" not in presets
     source = tmp_path / "use.c"
-    source.write_text('#include "core/failpoint.h"\nint f(void);\nint f(void) { FAILPOINT(worker_acked); return FAILPOINT_SET(push_one); }\n')
+    source.write_text('#include "core/failpoint.h"\nint f(void);\n'
+                      'int f(void) { FAILPOINT(worker_acked); return FAILPOINT_SET(push_one); }\n')
     for path in (source, ROOT / "common/core/failpoint.c"):
         binary = tmp_path / f"{path.stem}.o"
         subprocess.run(["cc", "-O1", "-I", ROOT / "common", "-c", path, "-o", binary], check=True)
