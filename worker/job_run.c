@@ -455,7 +455,7 @@ enum job_state job_enter_noting(struct job_run *r)
 		return job_enter_tx(r);
 	f->noted = true;
 	f->rows = (unsigned)r->n;
-	f->attempts = 1;
+	f->attempts = r->note != POLICY_NOTE_CONFLICT;
 	f->conflicts = r->conflicts;
 	f->losses = r->losses;
 	return JOB_JUDGING;
@@ -469,13 +469,16 @@ static enum job_state again(struct job_run *r, uint64_t ms)
 
 static enum job_state later(struct job_run *r)
 {
+	unsigned failures;
+
 	if (r->verdict.act == POLICY_DELAY) {
 		r->delay_ms = r->ports->backoff(r->ports, r, 2);
 		return JOB_DELAYING;
 	}
 	if (!is_batch(r) && r->n > 1)
 		return wait_then(r, GROUP_PAUSE_MS, JOB_RUNNING);
-	r->delay_ms = r->ports->backoff(r->ports, r, r->facts.attempts > 0 ? r->facts.attempts : 1);
+	failures = r->facts.attempts + r->facts.conflicts;
+	r->delay_ms = r->ports->backoff(r->ports, r, failures > 0 ? failures : 1);
 	if (!is_batch(r))
 		return JOB_RETRYING;
 	say(r, "retry", r->verdict.why, NULL);

@@ -227,7 +227,7 @@ static void build_note(struct tx *t, const struct job_run *r, const struct tx_wh
 	if (r->note != POLICY_NOTE_LOSS)
 		step(t, POLICY_ENTER, 0, "SET LOCAL synchronous_commit = off", 0);
 	if (r->kind == JOB_FAILED)
-		step(t, POLICY_FINISH, 1, SQL_WORKER_FAILED_LOOK, 2, m->id_text, t->number);
+		step(t, POLICY_FINISH, 1, SQL_WORKER_FAILED_LOOK, 3, m->id_text, t->number, policy_note_name(r->note));
 	else
 		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.note_batch($1, $2, $3, $4, $5)", 5, m->id_text, t->number, who->worker,
 		     policy_note_name(r->note), r->message);
@@ -295,7 +295,7 @@ static void build_bury(struct tx *t, const struct job_run *r, const struct tx_wh
 	if (!m->settings.keep_row_image)
 		step(t, POLICY_TRANSFORM, 0, SQL_WORKER_DROP_IMAGE, 0);
 	if (r->kind == JOB_ROW)
-		step(t, POLICY_FINISH, 1, "SELECT drover.put_failed($1, $2, 'dead', NULL, $3, $4) AS id", 4, m->id_text, t->number,
+		step(t, POLICY_FINISH, 1, "SELECT drover.put_failed($1, $2, 'retry', NULL, $3, $4) AS id", 4, m->id_text, t->number,
 		     who->worker, error_of(r));
 	else if (r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1,
@@ -336,7 +336,7 @@ static void build_retry(struct tx *t, const struct job_run *r, const struct tx_w
 		}
 		buf_puts(&t->json, "]}");
 		step(t, POLICY_TRANSFORM, 0, SQL_WORKER_KEY_IMAGE, 1, t->json.data);
-		step(t, POLICY_FINISH, 1, "SELECT drover.put_failed($1, $2, 'retrying', $3, $4, $5) AS id", 5, m->id_text, t->number,
+		step(t, POLICY_FINISH, 1, "SELECT drover.put_failed($1, $2, $3, $4, $5, $6) AS id", 6, m->id_text, t->number, kind,
 		     t->delay, who->worker, error_of(r));
 	}
 	commit(t);
@@ -433,7 +433,8 @@ static void read_note(const PGresult *res, const PGresult *splits, struct tx_ans
 
 	ret->settled = value(res, "state") == NULL;
 	ret->rows = (unsigned)number(res, "rows");
-	ret->attempts = ret->conflicts = (unsigned)number(res, "retry_count");
+	ret->attempts = (unsigned)number(res, "attempts");
+	ret->conflicts = (unsigned)number(res, "conflicts");
 	ret->losses = (unsigned)number(res, "losses");
 	ret->conflict_s = conflict_s != NULL ? strtod(conflict_s, NULL) : 0;
 	ret->crowded = number(splits, "splits") >= POLICY_SPLITS_MAX;

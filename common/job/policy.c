@@ -107,6 +107,8 @@ static const struct rule {
 	{ PG_CLASS_CANCELLED, ANY_PHASE, interrupted_for_good, POLICY_DROP, 0, "its migration was cancelled" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, interrupted, POLICY_RELEASE, 0, "interrupted" },
 	{ PG_CLASS_CANCELLED, IN(ENTER) | IN(CLAIM), ours, POLICY_DELAY, 0, "the claim took too long" },
+	/* A time-out of the role or the database holds until the transaction has set its own. */
+	{ PG_CLASS_CANCELLED, IN(ENTER), NULL, POLICY_DELAY, 0, "cancelled before it began" },
 	{ PG_CLASS_CANCELLED, ANY_PHASE, ours_while_others_commit, POLICY_NOTE, POLICY_NOTE_TIMEOUT, "time-out" },
 	{ PG_CLASS_CANCELLED, WORK, ours_not_probed, POLICY_PROBE, 0, "may be the server" },
 	{ PG_CLASS_CANCELLED, WORK, ours_over_no_rows, POLICY_PAUSE, 0, "the script takes too long, over no rows as well" },

@@ -76,7 +76,8 @@ CREATE TABLE drover.batches (
                                   'split',     -- its children have its rows now
                                   'open',      -- a window of row jobs
                                   'closed')),  -- a window none of whose rows is left
-  retry_count    integer NOT NULL DEFAULT 0,
+  retry_count    integer NOT NULL DEFAULT 0,   -- failures after which it was tried again
+  conflicts      integer NOT NULL DEFAULT 0,   -- those among them that were conflicts: they use up time, not tries
   starts         integer NOT NULL DEFAULT 0,   -- start marks, made once the batch was taken over from a dead worker
   losses         integer NOT NULL DEFAULT 0,   -- crashes of the server while it ran
   rows_changed   integer NOT NULL DEFAULT 0,
@@ -106,6 +107,7 @@ CREATE TABLE drover.failed_jobs (
   state           text NOT NULL
                   CHECK (state IN ('retrying', 'dead', 'queued', 'done', 'gone', 'not pending', 'ignored')),
   attempts        integer NOT NULL DEFAULT 1,  -- since it was last queued
+  conflicts       integer NOT NULL DEFAULT 0,  -- those among them that met a conflict: they use up time, not tries
   sqlstate        text,
   message         text,
   detail          text,

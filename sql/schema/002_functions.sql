@@ -50,7 +50,7 @@ DECLARE
   b record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  SELECT first_key, last_key, keys, root, state, starts, rows, retry_count INTO b
+  SELECT first_key, last_key, keys, root, state, starts, rows, retry_count, conflicts INTO b
     FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
   IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
     RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
@@ -69,7 +69,7 @@ BEGIN
             set_config('drover.windows', array_fill(coalesce(b.root, p_number), ARRAY[cardinality(b.keys) / cardinality(b.first_key)])::text, true);
   END IF;
   claimed_rows := b.rows;
-  failures := b.retry_count;
+  failures := b.retry_count - b.conflicts;
 END $$;
 
 -- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key. Of none of them by anyone, to look
@@ -158,17 +158,19 @@ $$;
 -- Crashes are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
 -- Whoever notes a failure survived this start: its mark is taken back, but never the one of the first take-over.
 CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text,
-                                  OUT state text, OUT rows integer, OUT retry_count integer, OUT losses integer, OUT conflict_s double precision)
+                                  OUT state text, OUT rows integer, OUT attempts integer, OUT conflicts integer, OUT losses integer,
+                                  OUT conflict_s double precision)
 LANGUAGE sql AS $$
   WITH noted AS (
   UPDATE drover.batches AS b
      SET retry_count = b.retry_count + (p_kind IN ('conflict', 'retry', 'timeout'))::integer,
+         conflicts = b.conflicts + (p_kind = 'conflict')::integer,
          losses = b.losses + (p_kind = 'loss')::integer, starts = b.starts - (b.starts > 1)::integer,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
          failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
   RETURNING b.*)
-  SELECT n.state, n.rows, n.retry_count,
+  SELECT n.state, n.rows, n.retry_count - n.conflicts, n.conflicts,
          n.losses + (CASE WHEN p_kind <> 'loss' OR n.root IS NULL THEN 0 ELSE (
            SELECT coalesce(sum(f.losses), 0) FROM drover.batches f
             WHERE f.migration_id = p_migration AND f.number <> p_number
@@ -224,7 +226,7 @@ $$;
 
 -- Write a dead letter (or a row that waits for its next attempt) for the row in drover.row, {"key": [...], "row": ...}, which the
 -- plan's row_image has locked. Returns its id; NULL if the row is gone or no longer pending, or its fate was settled by another.
-CREATE FUNCTION drover.put_failed(p_migration integer, p_batch bigint, p_state text, p_due_ms bigint, p_worker text, p_error jsonb)
+CREATE FUNCTION drover.put_failed(p_migration integer, p_batch bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb)
 RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -232,6 +234,7 @@ DECLARE
   v_key   text[];
   v_root  bigint;
   v_id    bigint;
+  v_met   boolean := p_kind = 'conflict';
 BEGIN
   IF v_image IS NULL THEN
     RETURN NULL;
@@ -239,14 +242,16 @@ BEGIN
   v_key := ARRAY(SELECT jsonb_array_elements_text(v_image -> 'key'));
   SELECT coalesce(root, number) INTO v_root FROM drover.batches WHERE migration_id = p_migration AND number = p_batch;
   INSERT INTO drover.failed_jobs AS f (migration_id, batch, root, key, key_hash, state, sqlstate, message, detail, hint, context,
-                                       constraint_name, statement, "row", fingerprint, worker, due_at, conflict_since)
-  SELECT p_migration, p_batch, coalesce(v_root, p_batch), v_key, drover.key_hash(v_key), p_state, e.sqlstate, e.message, e.detail, e.hint,
+                                       constraint_name, statement, "row", fingerprint, worker, due_at, conflicts, conflict_since)
+  SELECT p_migration, p_batch, coalesce(v_root, p_batch), v_key, drover.key_hash(v_key),
+         CASE WHEN p_due_ms IS NULL THEN 'dead' ELSE 'retrying' END, e.sqlstate, e.message, e.detail, e.hint,
          e.context, e.constraint_name, e.statement, v_image ->> 'row',
          drover.error_fingerprint(e.sqlstate, e.constraint_name, e.message), p_worker,
-         now() + p_due_ms * interval '1 ms', CASE WHEN p_state = 'retrying' THEN now() END
+         now() + p_due_ms * interval '1 ms', v_met::integer, CASE WHEN v_met THEN now() END
     FROM jsonb_to_record(p_error) AS e(sqlstate text, message text, detail text, hint text, context text, constraint_name text, statement text)
   ON CONFLICT (migration_id, key_hash) DO UPDATE
-     SET state = excluded.state, batch = excluded.batch, root = excluded.root, attempts = f.attempts + 1,
+     SET state = excluded.state, batch = excluded.batch, root = excluded.root, attempts = f.attempts + 1, conflicts = f.conflicts + excluded.conflicts,
+         conflict_since = excluded.conflict_since,
          sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail, hint = excluded.hint,
          context = excluded.context, constraint_name = excluded.constraint_name, statement = excluded.statement,
          "row" = excluded."row", fingerprint = excluded.fingerprint, worker = excluded.worker, due_at = excluded.due_at,
@@ -280,7 +285,7 @@ BEGIN
     v_mine := FOUND;
   END IF;
   IF v_mine THEN
-    v_id := drover.put_failed(p_migration, p_number, 'dead', NULL, p_worker, p_error);
+    v_id := drover.put_failed(p_migration, p_number, 'retry', NULL, p_worker, p_error);
     UPDATE drover.failed_jobs AS f SET attempts = greatest(b.retry_count, 1)
       FROM drover.batches AS b WHERE f.id = v_id AND b.migration_id = p_migration AND b.number = p_number;
   END IF;
@@ -298,7 +303,7 @@ LANGUAGE sql AS $$
   UPDATE drover.failed_jobs AS f
      SET state = CASE WHEN p_due_ms IS NOT NULL THEN 'retrying'
                       WHEN pg_catalog.current_setting('drover.row', true) = '' THEN 'not pending' ELSE 'dead' END,
-         attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, losses = f.losses + (p_kind = 'loss')::integer,
+         attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, conflicts = f.conflicts + (p_kind = 'conflict')::integer, losses = f.losses + (p_kind = 'loss')::integer,
          starts = f.starts - (f.starts > 1)::integer, -- as in drover.note_batch()
          due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,

@@ -243,13 +243,21 @@ static void work(struct world *w, struct job_run *r, const struct request *req, 
 	tell(w, n > 0 ? "it runs and commits" : "it finds its rows settled and changes nothing");
 }
 
+/* Conflicts use up time, not tries. */
+static void count_try(uint8_t *tries, uint8_t *conflicts, enum policy_note note)
+{
+	uint8_t *count = note == POLICY_NOTE_CONFLICT ? conflicts : tries;
+
+	*count = (uint8_t)(*count < COUNT_MAX ? *count + 1 : COUNT_MAX);
+}
+
 /* drover.note_batch(): a failure, by a worker that has survived the start. */
 static void count_failure(const struct world *w, struct batch *b, enum policy_note note)
 {
 	if (note == POLICY_NOTE_LOSS)
 		b->losses = (uint8_t)(b->losses < COUNT_MAX ? b->losses + 1 : COUNT_MAX);
 	else if (note != POLICY_NOTE_WAIT)
-		b->retries = (uint8_t)(b->retries < COUNT_MAX ? b->retries + 1 : COUNT_MAX);
+		count_try(&b->retries, &b->conflicts, note);
 	if ((w->setup.broken & BROKEN_STARTS_KEPT) == 0)
 		b->starts = (uint8_t)(b->starts > 1 ? b->starts - 1 : b->starts);
 }
@@ -279,7 +287,7 @@ static void split(struct world *w, struct job_run *r, struct tx_answer *a)
 }
 
 /* drover.put_failed(): 0 if the row has a dead letter that is not settled. */
-static uint8_t put_failed(struct world *w, unsigned number, enum failed_state state)
+static uint8_t put_failed(struct world *w, unsigned number, enum failed_state state, enum policy_note note)
 {
 	struct row *row = &w->rows[number];
 	struct failed_job *f = &w->failed[row->failed];
@@ -289,7 +297,8 @@ static uint8_t put_failed(struct world *w, unsigned number, enum failed_state st
 	if (row->failed == 0)
 		row->failed = (uint8_t)++w->nfailed;
 	f = &w->failed[row->failed];
-	*f = (struct failed_job){ .row = (uint8_t)number, .state = (uint8_t)state, .attempts = 1 };
+	*f = (struct failed_job){ .row = (uint8_t)number, .state = (uint8_t)state };
+	count_try(&f->attempts, &f->conflicts, note);
 	return row->failed;
 }
 
@@ -319,7 +328,7 @@ static void bury(struct world *w, struct job_run *r, const struct request *req, 
 		w->failed[number].state = (uint8_t)(n == 1 ? FAILED_DEAD : FAILED_NOT_PENDING);
 		a->failed_id = n == 1 ? number : 0;
 	} else if (n == 1) {
-		a->failed_id = put_failed(w, rows[0], FAILED_DEAD);
+		a->failed_id = put_failed(w, rows[0], FAILED_DEAD, POLICY_NOTE_RETRY);
 		w->rows[rows[0]].receipt = w->setup.row_mode && w->setup.ledger_only;
 	}
 	if (r->kind == JOB_BATCH)
@@ -337,13 +346,13 @@ static void retry(struct world *w, struct job_run *r, const struct request *req,
 		a->settled = !is_open(f);
 		if (!a->settled) {
 			f->state = FAILED_RETRYING;
-			f->attempts = (uint8_t)(f->attempts < COUNT_MAX ? f->attempts + 1 : COUNT_MAX);
+			count_try(&f->attempts, &f->conflicts, r->note);
 			if ((w->setup.broken & BROKEN_STARTS_KEPT) == 0)
 				f->starts = (uint8_t)(f->starts > 1 ? f->starts - 1 : f->starts);
 		}
 	} else if (!w->setup.ledger_only || ((req->claimed & 1) != 0 && !w->rows[number].receipt)) {
 		w->rows[number].receipt = w->setup.ledger_only;
-		a->failed_id = put_failed(w, number, FAILED_RETRYING);
+		a->failed_id = put_failed(w, number, FAILED_RETRYING, r->note);
 	}
 	tell(w, "its next attempt is written down");
 }
@@ -378,7 +387,8 @@ static void note(struct world *w, struct job_run *r, struct tx_answer *a)
 	if (r->kind == JOB_FAILED) {
 		a->settled = !is_open(&w->failed[number]);
 		a->rows = 1;
-		a->attempts = a->conflicts = w->failed[number].attempts + 1u;
+		a->conflicts = w->failed[number].conflicts + (unsigned)(r->note == POLICY_NOTE_CONFLICT);
+		a->attempts = w->failed[number].attempts + (unsigned)(r->note != POLICY_NOTE_CONFLICT);
 		return;
 	}
 	a->settled = b->state != BATCH_QUEUED;
@@ -386,7 +396,8 @@ static void note(struct world *w, struct job_run *r, struct tx_answer *a)
 		return;
 	count_failure(w, b, r->note);
 	a->rows = b->n;
-	a->attempts = a->conflicts = b->retries;
+	a->conflicts = b->conflicts;
+	a->attempts = b->retries;
 	a->losses = b->losses;
 }
 

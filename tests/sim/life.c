@@ -367,6 +367,7 @@ static void put_ledger(struct out *o)
 		for (unsigned k = 0; k < b->n; k++)
 			put(o, b->rows[k]);
 		put(o, queued ? b->retries : 0);
+		put(o, queued ? b->conflicts : 0);
 		put(o, queued ? b->losses : 0);
 		put(o, queued ? b->starts : 0);
 	}
@@ -375,6 +376,7 @@ static void put_ledger(struct out *o)
 		put(o, w->failed[i].state);
 		put(o, w->failed[i].row);
 		put(o, w->failed[i].attempts);
+		put(o, w->failed[i].conflicts);
 		put(o, w->failed[i].starts);
 	}
 }

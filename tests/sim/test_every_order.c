@@ -70,8 +70,6 @@ static void with_faults(const struct setup *s, unsigned n, unsigned first)
 	for (unsigned f = first; f < FAULTS; f++) {
 		struct setup more = *s;
 
-		if (f == FAULT_TIMEOUT && s->locked != 0)
-			continue; /* conflicts count as tries of a time-out */
 		more.left[f]++;
 		with_faults(&more, n - 1, f);
 	}

@@ -79,11 +79,11 @@ struct row {
 
 struct batch {
 	uint8_t rows[BATCH_ROWS];
-	uint8_t n, state, retries, losses, starts, parent;
+	uint8_t n, state, retries, conflicts, losses, starts, parent;
 };
 
 struct failed_job {
-	uint8_t row, state, attempts, starts;
+	uint8_t row, state, attempts, conflicts, starts;
 };
 
 struct queued {      /* a job, as Redis knows it */
