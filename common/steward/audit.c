@@ -69,6 +69,7 @@ struct run {
 	uint64_t grace_ms;
 	int64_t push_seq;
 	uint64_t missing;
+	uint64_t waited; /* of these, replays that nothing had room for before */
 };
 
 static int see(void *arg, const struct job *job, struct err *err)
@@ -217,9 +218,14 @@ static int batches(struct run *r, struct err *err)
 	}
 }
 
-static int replays(struct run *r, struct err *err)
+/* `drover retry` may have queued any number of them, so they come as the backlog has room. */
+static int replays(struct run *r, struct audit *a, struct err *err)
 {
+	const uint64_t most = r->charge->at.settings.max_backlog, before = r->missing;
+	bool waited = a->more;
 	int64_t after = 0;
+
+	a->more = false;
 
 	for (;;) {
 		CLEANUP(pg_result_freep) PGresult *res = NULL;
@@ -232,10 +238,15 @@ static int replays(struct run *r, struct err *err)
 			after = job.number;
 			if (seen_has(&r->seen, &job))
 				continue;
+			a->more = r->seen.n + r->missing >= most;
+			if (a->more)
+				break;
 			r->missing++;
 			rc = push_failed(&r->push, after, (uint64_t)pg_i64(res, i, "delay_ms"), err);
 		}
-		if (rc != 0 || n < PAGE)
+		if (waited || a->more)
+			r->waited = r->missing - before;
+		if (rc != 0 || n < PAGE || a->more)
 			return rc;
 	}
 }
@@ -261,7 +272,7 @@ static int difference(struct audit *a, struct run *r, struct err *err)
 	if (rc == 0)
 		rc = batches(r, err);
 	if (rc == 0)
-		rc = replays(r, err);
+		rc = replays(r, a, err);
 	if (rc == 0)
 		rc = push_flush(&r->push, err);
 	if (r->missing > 0)
@@ -287,8 +298,8 @@ int audit_run(struct audit *a, uint64_t *ret_pushed, struct err *err)
 	if (rc != 0)
 		return rc;
 	a->marker = r.push_seq;
-	a->due_ms = now_ms() + AUDIT_EVERY_MS;
+	a->due_ms = now_ms() + (a->more ? AUDIT_MORE_MS : AUDIT_EVERY_MS);
 	if (ret_pushed != NULL)
-		*ret_pushed = r.missing;
+		*ret_pushed = r.missing - r.waited;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "steward/charge.h"
 
 #define AUDIT_EVERY_MS 15000
+#define AUDIT_MORE_MS 1000  /* while replays wait for room */
 #define AUDIT_GRACE_MS 2000 /* so much may pass between a commit and its push, while nothing is known to be lost */
 
 /* When to audit, and what is remembered between audits. */
@@ -28,6 +29,7 @@ struct audit {
 	int64_t marker;   /* seen or set last; -1: none */
 	uint64_t foreign; /* entries that are no jobs of ours, at the last audit */
 	bool crowded;     /* the last one gave up: more jobs in Redis than it looks at */
+	bool more;        /* replays wait for room: the backlog is full */
 };
 
 void audit_init(struct audit *a, struct charge *c);
@@ -44,7 +46,7 @@ static inline bool audit_is_due(const struct audit *a, uint64_t now_ms)
 }
 
 /**
- * Audit. @ret_pushed (may be NULL): how many jobs were missing. The migration has to be loaded and looked at (charge_look).
+ * Audit. @ret_pushed (may be NULL): how many jobs were missing; replays that had to wait for room were not. The migration has to be loaded and looked at (charge_look).
  * ST_LEASE_LOST, or whatever its calls return; it is due again then.
  */
 MUST_CHECK int audit_run(struct audit *a, uint64_t *ret_pushed, struct err *err);

@@ -237,6 +237,7 @@ static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct stew
 		report->pushed += pushed;
 		report->foreign += w->audit.foreign;
 	}
+	report->again = report->again || w->audit.more;
 	if (rc == 0 && charge_runs(&w->charge))
 		rc = finish_windows(&w->finisher, 2000, err);
 	if (rc == 0 && charge_runs(&w->charge))

@@ -2,7 +2,7 @@
  * drover retry: replay dead letters.
  *
  * Chunk by chunk, ids ascending: the ledger says `queued` and commits, then the chunk is pushed. Killed in between, the audit pushes the
- * rest; run again, only what is still dead is taken. What fails after the start has a higher id or, being replayed, a lower one than
+ * rest, as it does once the backlog is full; run again, only what is still dead is taken. What fails after the start has a higher id or, being replayed, a lower one than
  * the next chunk, so a replay never meets its own failures.
  */
 #include <inttypes.h>
@@ -14,6 +14,7 @@
 #include "core/clock.h"
 #include "core/failpoint.h"
 #include "core/text.h"
+#include "ledger/settings.h"
 #include "pg/pg_sync.h"
 #include "producer/console.h"
 #include "producer/filter.h"
@@ -50,6 +51,7 @@ static const struct out_column columns[] = {
 struct touched {
 	int id;
 	uint64_t queued;
+	uint64_t max_backlog; /* jobs */
 	struct queue queue;
 };
 
@@ -60,25 +62,34 @@ struct retry {
 	int64_t newest; /* ids above it failed after the start */
 	int64_t matched, queued, pushed;
 	bool redis_away; /* the audit will push */
+	bool full;       /* so it will what the backlog has no room for */
 	struct touched *touched;
 	size_t ntouched;
 	struct progress progress;
 	struct progress_view view;
 };
 
-static struct touched *touch(struct retry *r, int migration_id)
+static int touch(struct retry *r, int migration_id, struct touched **ret, struct err *err)
 {
 	struct touched *grown;
+	struct settings settings;
+	int rc;
 
 	for (size_t i = 0; i < r->ntouched; i++)
-		if (r->touched[i].id == migration_id)
-			return &r->touched[i];
+		if (r->touched[i].id == migration_id) {
+			*ret = &r->touched[i];
+			return 0;
+		}
+	rc = migrations_settings(r->con->pg, migration_id, &settings, err);
+	if (rc != 0)
+		return rc;
 	grown = realloc(r->touched, (r->ntouched + 1) * sizeof(*grown));
 	if (grown == NULL)
-		return NULL;
+		return err_set(err, ST_NOMEM, "out of memory");
 	r->touched = grown;
-	grown[r->ntouched] = (struct touched){ .id = migration_id };
-	return &grown[r->ntouched++];
+	grown[r->ntouched] = (struct touched){ .id = migration_id, .max_backlog = settings.max_backlog };
+	*ret = &grown[r->ntouched++];
+	return 0;
 }
 
 /* ------------------------------------------------------------ one chunk */
@@ -86,14 +97,25 @@ static struct touched *touch(struct retry *r, int migration_id)
 /* The chunk's rows of one migration. */
 static int push_some(struct retry *r, struct touched *t, const PGresult *res, struct err *err)
 {
+	struct queue_depth depth;
 	struct push push;
-	int rc = 0;
+	uint64_t n = 0;
+	int rc;
 
 	queue_init(&t->queue, r->con->redis, r->con->schema.installation, t->id);
+	rc = queue_depth(&t->queue, false, &depth, err);
+	if (rc != 0)
+		return rc;
 	push_init(&push, &t->queue);
-	for (int i = 0; i < PQntuples(res) && rc == 0; i++)
-		if ((int)pg_i64(res, i, "migration_id") == t->id)
-			rc = push_failed(&push, pg_i64(res, i, "id"), 0, err);
+	for (int i = 0; i < PQntuples(res) && rc == 0; i++) {
+		if ((int)pg_i64(res, i, "migration_id") != t->id)
+			continue;
+		r->full = queue_depth_jobs(&depth) + n >= t->max_backlog;
+		if (r->full)
+			break;
+		n++;
+		rc = push_failed(&push, pg_i64(res, i, "id"), 0, err);
+	}
 	if (rc == 0)
 		rc = push_flush(&push, err);
 	if (rc == 0)
@@ -131,10 +153,11 @@ static int do_chunk(struct retry *r, int64_t *after, int limit, struct err *err)
 		return rc;
 	n = PQntuples(res);
 	for (int i = 0; i < n; i++) {
-		struct touched *t = touch(r, (int)pg_i64(res, i, "migration_id"));
+		struct touched *t;
 
-		if (t == NULL)
-			return err_set(err, ST_NOMEM, "out of memory");
+		rc = touch(r, (int)pg_i64(res, i, "migration_id"), &t, err);
+		if (rc != 0)
+			return rc;
 		t->queued++;
 		*after = pg_i64(res, i, "id");
 	}
@@ -222,6 +245,11 @@ static int report(struct retry *r, bool dry_run, struct err *err)
 		else
 			out_note(&out, "%s dead letter%s queued for a replay; what fails again is dead again: drover failed",
 				 text_human_rows((uint64_t)r->queued).s, r->queued == 1 ? "" : "s");
+		if (r->full)
+			out_note(
+				&out,
+				"%s of them are in Redis, which is as much as max_backlog allows; the others follow as the workers make room",
+				text_human_rows((uint64_t)r->pushed).s);
 		return 0;
 	}
 	out_kv(&out, columns, ARRAY_SIZE(columns));

@@ -59,6 +59,20 @@ def test_a_replay_that_is_interrupted_and_run_again_replays_nothing_twice(pg, dr
     each_was_done_once(pg)
 
 
+def test_the_backlog_bounds_replays_too(pg, drover, redis):
+    all_fail(pg, drover, "row")
+    drover.run("config", "max_backlog=40")
+    replay = drover.run("retry", "all", "--json").json
+    assert (replay["queued"], replay["pushed"]) == (ROWS, 40)
+    stream = f"drover:{{{pg.value('SELECT installation FROM drover.meta')}:1}}:jobs"
+    assert redis.client().xlen(stream) == 40
+    drover.worker()
+    while pg.value(OPEN) > 0:
+        assert redis.client().xlen(stream) <= 40
+        time.sleep(0.05)
+    each_was_done_once(pg)
+
+
 def test_replays_at_once_share_the_work(pg, drover):
     all_fail(pg, drover, "batch")
     workers = [drover.worker() for _ in range(2)]

@@ -70,6 +70,7 @@ static void every_error_has_one_fate(void **state)
 		  POLICY_RELEASE },
 		{ "interrupted for a cancel",
 		  FACTS(.class = PG_CLASS_CANCELLED, .phase = POLICY_TRANSFORM, .interrupted = true, .finished = true), POLICY_DROP },
+		{ "a time-out of the role, before ours is set", FACTS(.class = PG_CLASS_CANCELLED, .phase = POLICY_ENTER), POLICY_DELAY },
 		{ "cancelled by someone", FACTS(.class = PG_CLASS_CANCELLED, .phase = POLICY_TRANSFORM), POLICY_PAUSE },
 		{ "a time-out while others commit",
 		  FACTS(.class = PG_CLASS_CANCELLED, .phase = POLICY_TRANSFORM, .ours = true, .others_commit = true), POLICY_NOTE },
