@@ -153,7 +153,7 @@ static int do_chunk(struct retry *r, int64_t *after, int limit, struct err *err)
 		return rc;
 	n = PQntuples(res);
 	for (int i = 0; i < n; i++) {
-		struct touched *t;
+		struct touched *t = NULL;
 
 		rc = touch(r, (int)pg_i64(res, i, "migration_id"), &t, err);
 		if (rc != 0)
