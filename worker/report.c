@@ -89,8 +89,12 @@ void report_job(struct worker *w, struct lane *l, const char *event, const char 
 			log_warn("job.side_failed", "migration=%s job=%s doing=%s sqlstate=%s cause=%s", m->name, job, why,
 				 a != NULL ? a->sqlstate : "", cause);
 	} else if (strcmp(event, "settle-failed") == 0) {
-		if (may_say(m))
-			log_warn("job.settle_failed", "migration=%s job=%s why=%s", m->name, job, why);
+		/* Redis is full, say: that is one piece of news, not one per job. */
+		m->unsettled++;
+		if (m->unsettled_said_ms != 0 && worker_now() - m->unsettled_said_ms < SAY_EVERY_MS)
+			return;
+		m->unsettled_said_ms = worker_now();
+		log_warn("job.settle_failed", "migration=%s job=%s count=%" PRIu64 " why=%s", m->name, job, m->unsettled, why);
 	} else {
 		log_debug("job.fate", "migration=%s job=%s rows=%zu event=%s why=%s sqlstate=%s cause=%s", m->name, job, r->n, event, why,
 			  r->sqlstate, cause);
