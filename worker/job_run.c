@@ -218,8 +218,8 @@ static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
 }
 
 /*
- * What the claim said of a batch saves a transaction: a row's own error that leads to a split or a dead letter, whatever the ledger would answer,
- * is noted in the transaction that does it.
+ * What the claim said of a batch saves a transaction: a row's own error that leads to a split or a dead letter, whatever the ledger would
+ * answer, is noted in the transaction that does it.
  */
 static void take_claims_word(struct job_run *r, const struct tx_answer *a)
 {

@@ -55,8 +55,8 @@ static const struct {
 };
 
 /*
- * A connection was lost without a word while the migration's own SQL ran. Whether the server crashed is told by the server itself, when it is
- * back: it begins its statistics anew then. Where it did not, the network or a pooler went away, and the job has nothing to do with it.
+ * A connection was lost without a word while the migration's own SQL ran. Whether the server crashed is told by the server itself, when it
+ * is back: it begins its statistics anew then. Where it did not, the network or a pooler went away, and the job has nothing to do with it.
  */
 static void weigh_loss(struct lane *l)
 {

@@ -252,8 +252,8 @@ static void look_for_unseen(struct fetch *f, struct mig *m)
 }
 
 /*
- * After a connection was lost: entries that a read or a take-over gave to us, in an answer that never came. Asked on the reading connection while
- * no read is under way, so that none is on its way to us.
+ * After a connection was lost: entries that a read or a take-over gave to us, in an answer that never came. Asked on the reading connection
+ * while no read is under way, so that none is on its way to us.
  */
 void reclaim_unseen(struct fetch *f)
 {

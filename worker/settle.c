@@ -229,12 +229,12 @@ int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, sett
 		free(p);
 		return rc;
 	}
-	redis_link_pass(w->commands, points[kind].sent);
 	/* What --stop-when-empty knows of Redis is out of date now. */
 	if (kind == SETTLE_DELAY || kind == SETTLE_RETRY)
 		r->mig->delayed_left = UINT64_MAX;
 	else if (kind != SETTLE_ACK)
 		r->mig->found_empty = false;
+	redis_link_pass(w->commands, points[kind].sent); /* last: if the link breaks here, its callback may free the run */
 	return 0;
 }
 

@@ -3,8 +3,8 @@
  *
  *   DROVER_FAILPOINT=worker_committed=kill@1,scan_pushed=stop@3
  *
- * kill is SIGKILL to itself at the N-th pass of the point, stop is SIGSTOP (SIGCONT goes on from there). Each process counts for itself. Only
- * builds with the CMake option DROVER_FAILPOINTS know the variable; elsewhere the macros are nothing. The names are in failpoint.def.
+ * kill is SIGKILL to itself at the N-th pass of the point, stop is SIGSTOP (SIGCONT goes on from there). Each process counts for itself.
+ * Only builds with the CMake option DROVER_FAILPOINTS know the variable; elsewhere the macros are nothing. The names are in failpoint.def.
  */
 #ifndef DROVER_CORE_FAILPOINT_H
 #define DROVER_CORE_FAILPOINT_H

@@ -10,13 +10,16 @@
 
 #include "core/err.h"
 
-/* From a failed result: ST_SQL with sqlstate and "primary (detail) hint: ..." in one line; ST_DISCONNECTED if it has no sqlstate. Returns err->code. */
+/**
+ * From a failed result: ST_SQL with sqlstate and "primary (detail) hint: ..." in one line; ST_DISCONNECTED if it has no sqlstate.
+ * Returns err->code.
+ */
 int pg_error_of_result(const PGresult *res, struct err *err);
 
 /**
- * From a connection that could not be made or broke. ST_DISCONNECTED: the server is away, try again; with sqlstate if it said so. ST_SQL with sqlstate: it refused us.
- * ST_INPUT: libpq itself refused (no password, no such certificate). Call PQsetErrorVerbosity(conn, PQERRORS_VERBOSE) right after
- * PQconnectStartParams(): libpq keeps the sqlstate of a refusal in its text alone.
+ * From a connection that could not be made or broke. ST_DISCONNECTED: the server is away, try again; with sqlstate if it said so. ST_SQL with
+ * sqlstate: it refused us. ST_INPUT: libpq itself refused (no password, no such certificate). Call PQsetErrorVerbosity(conn,
+ * PQERRORS_VERBOSE) right after PQconnectStartParams(): libpq keeps the sqlstate of a refusal in its text alone.
  */
 int pg_error_of_connection(const PGconn *conn, struct err *err);
 

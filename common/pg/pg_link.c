@@ -397,9 +397,8 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	for (unsigned i = 0; i < n && sent; i++) {
 		if (i < ARRAY_SIZE(l->keep))
 			l->keep[i] = steps[i].keep;
-		if (i == n - 1 && !pass_sent(l, op->before_last))
-			break;
-		sent = PQsendQueryParams(l->conn, steps[i].sql, steps[i].n, NULL, steps[i].params, NULL, NULL, 0) == 1;
+		sent = (i < n - 1 || pass_sent(l, op->before_last)) &&
+		       PQsendQueryParams(l->conn, steps[i].sql, steps[i].n, NULL, steps[i].params, NULL, NULL, 0) == 1;
 	}
 	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */

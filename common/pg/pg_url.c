@@ -75,8 +75,8 @@ static void mask(struct pg_url *u)
 }
 
 /*
- * A password that is not %-encoded ends where it has a '/' or '@', and the rest of it is taken for a port, a host or a database: such a URL is
- * refused before any of these is shown or looked up.
+ * A password that is not %-encoded ends where it has a '/' or '@', and the rest of it is taken for a port, a host or a database: such a URL
+ * is refused before any of these is shown or looked up.
  */
 static int check_parts(const struct pg_url *u, bool is_uri, struct err *err)
 {
@@ -98,8 +98,8 @@ static int check_parts(const struct pg_url *u, bool is_uri, struct err *err)
 }
 
 /*
- * libpq quotes the part of the text that it did not understand, and that may be the password, with quotes of its own in it: we keep libpq's words
- * before it, and of what is quoted nothing but the '=' and ']' that it missed.
+ * libpq quotes the part of the text that it did not understand, and that may be the password, with quotes of its own in it: we keep libpq's
+ * words before it, and of what is quoted nothing but the '=' and ']' that it missed.
  */
 static void without_secrets(struct buf *out, const char *msg)
 {

@@ -43,12 +43,12 @@ MUST_CHECK int queue_depth(struct queue *q, bool with_bytes, struct queue_depth 
 MUST_CHECK int queue_make_group(struct queue *q, struct err *err);
 
 /**
- * The marker: *@ret_marker is -1 if there is none. What would keep jobs from being delivered for ever (keys of another type or size, a group that
- * begins behind them, a stream that takes no more) is mended before, and appended to @mended in words: something may be missing then.
+ * The marker: *@ret_marker is -1 if there is none. What would keep jobs from being delivered for ever (keys of another type or size, a group
+ * that begins behind them, a stream that takes no more) is mended before, and appended to @mended in words: something may be missing then.
  */
 MUST_CHECK int queue_watch(struct queue *q, int64_t *ret_marker, struct buf *mended, struct err *err);
 
-/* Drop all jobs, delayed and leased ones too, and the marker; the group is made anew, empty. *@ret_jobs (may be NULL): how many there were. */
+/* Drop all jobs, delayed and leased ones too, and the marker; the group is made anew, empty. *@ret_jobs (may be NULL): how many it had. */
 MUST_CHECK int queue_clear(struct queue *q, uint64_t *ret_jobs, struct err *err);
 
 /* Drop the keys themselves: for a migration that is over. */

@@ -226,7 +226,6 @@ static int replays(struct run *r, struct audit *a, struct err *err)
 	int64_t after = 0;
 
 	a->more = false;
-
 	for (;;) {
 		CLEANUP(pg_result_freep) PGresult *res = NULL;
 		int rc = page(r, SQL_AUDIT_FAILED, after, &res, err);

@@ -46,8 +46,8 @@ static inline bool audit_is_due(const struct audit *a, uint64_t now_ms)
 }
 
 /**
- * Audit. @ret_pushed (may be NULL): how many jobs were missing; replays that had to wait for room were not. The migration has to be loaded and looked at (charge_look).
- * ST_LEASE_LOST, or whatever its calls return; it is due again then.
+ * Audit. @ret_pushed (may be NULL): how many jobs were missing; replays that had to wait for room were not. The migration has to be loaded
+ * and looked at (charge_look). ST_LEASE_LOST, or whatever its calls return; it is due again then.
  */
 MUST_CHECK int audit_run(struct audit *a, uint64_t *ret_pushed, struct err *err);
 

@@ -90,7 +90,10 @@ void charge_close(struct charge *c);
 /* Load what is registered. ST_NOT_FOUND, and whatever pg_exec() returns. */
 MUST_CHECK int charge_load(struct charge *c, struct err *err);
 
-/* See where it stands; loads it first, or anew when its revision changed. Pauses it when its statements crashed the server three times in a row. */
+/**
+ * See where it stands; loads it first, or anew when its revision changed. Pauses it when its statements crashed the server three times in a
+ * row.
+ */
 MUST_CHECK int charge_look(struct charge *c, struct err *err);
 
 /* Pause it: more tries change nothing until an operator did. */

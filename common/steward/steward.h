@@ -38,10 +38,10 @@ struct steward_report {
  */
 MUST_CHECK int steward_new(struct steward **ret, const char *database_url, const char *redis_url, const char *who, const char *const *only,
 			   const volatile sig_atomic_t *stop, struct err *err);
-/* Another name than at first, before it has tended anything. */
-void steward_rename(struct steward *s, const char *who);
-
 void steward_free(struct steward *s); /* NULL is fine; gives back no lease: see steward_retire() */
+
+/* Called so from now on, in leases as well. Not while it tends, nor once it has a lease under another name. */
+void steward_rename(struct steward *s, const char *who);
 
 /**
  * One round over all migrations that are running and have no producer: at most about @budget_ms. The first scan of a table is the

@@ -2,8 +2,8 @@
  * drover retry: replay dead letters.
  *
  * Chunk by chunk, ids ascending: the ledger says `queued` and commits, then the chunk is pushed. Killed in between, the audit pushes the
- * rest, as it does once the backlog is full; run again, only what is still dead is taken. What fails after the start has a higher id or, being replayed, a lower one than
- * the next chunk, so a replay never meets its own failures.
+ * rest, as it does once the backlog is full; run again, only what is still dead is taken. What fails after the start has a higher id or,
+ * being replayed, a lower one than the next chunk, so a replay never meets its own failures.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -62,7 +62,7 @@ struct retry {
 	int64_t newest; /* ids above it failed after the start */
 	int64_t matched, queued, pushed;
 	bool redis_away; /* the audit will push */
-	bool full;       /* so it will what the backlog has no room for */
+	bool full;       /* so it will what the backlog had no room for */
 	struct touched *touched;
 	size_t ntouched;
 	struct progress progress;
@@ -110,9 +110,10 @@ static int push_some(struct retry *r, struct touched *t, const PGresult *res, st
 	for (int i = 0; i < PQntuples(res) && rc == 0; i++) {
 		if ((int)pg_i64(res, i, "migration_id") != t->id)
 			continue;
-		r->full = queue_depth_jobs(&depth) + n >= t->max_backlog;
-		if (r->full)
+		if (queue_depth_jobs(&depth) + n >= t->max_backlog) {
+			r->full = true;
 			break;
+		}
 		n++;
 		rc = push_failed(&push, pg_i64(res, i, "id"), 0, err);
 	}

@@ -1,5 +1,6 @@
 -- charge_look: where a migration stands, for whoever tends it; twice a second, so nothing of it may grow with the table.
--- Params: $1 migration id. Returns: one row, or none. recovered: when the server last began its statistics anew, which it does after a crash.
+-- Params: $1 migration id. Returns: one row, or none. recovered: when the server last began its statistics anew, in microseconds, which it
+-- does after a crash; only to compare.
 SELECT m.state, coalesce(m.state_reason, '') AS state_reason, coalesce(m.state_by, '') AS state_by, m.revision, m.row_limit,
        coalesce((SELECT w.value::integer FROM drover.worker_config AS w WHERE w.migration_id = m.id AND w.key = 'batch_size'),
                 m.batch_size) AS batch_size,

@@ -1,7 +1,7 @@
 -- status: where a migration stands, from the ledger alone. Params: $1 migration id (0: all). One row per migration, oldest first.
 -- rows_finished: changed, skipped, or given up (dead, ignored). share: of the work, 0 to 1, by the part of the table scanned and the part
--- of what was found there that is finished; NULL while the scan has not begun. Dead letters are counted in one pass for all migrations: one each
--- would look so dear that the server compiles it first.
+-- of what was found there that is finished; NULL while the scan has not begun.
+-- Dead letters are counted in one pass for all migrations: one each would look so dear that the server compiles it first.
 SELECT s.*,
        CASE WHEN s.state IN ('complete', 'limited') THEN 1
             WHEN s.scan_done_at IS NULL AND s.rows_scanned = 0 THEN NULL
@@ -19,8 +19,8 @@ SELECT s.*,
            m.auditor, coalesce(m.auditor_until > now(), false) AS auditing,
            coalesce(m.sweep_xid > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
            c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
-           coalesce(f.dead, 0) AS dead, coalesce(f.waiting, 0) AS waiting, coalesce(f.ignored, 0) AS ignored, coalesce(f.settled, 0) AS settled,
-           b.incomplete,
+           coalesce(f.dead, 0) AS dead, coalesce(f.waiting, 0) AS waiting, coalesce(f.ignored, 0) AS ignored,
+           coalesce(f.settled, 0) AS settled, b.incomplete,
            least(c.rows_changed + c.rows_skipped + coalesce(f.dead + f.ignored, 0), m.rows_found) AS rows_finished
       FROM drover.migrations AS m
       CROSS JOIN LATERAL (

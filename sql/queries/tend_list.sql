@@ -1,5 +1,6 @@
 -- tend_list: migrations that a steward looks after: without a producer, and running or with dead letters on their way.
--- Params: $1 who, $2 names, or NULL for all. Returns: id, of those whose audit lease is free, ours, or a dead worker's (audit_lease_take.sql).
+-- Params: $1 who, $2 names, or NULL for all. Returns: id, of those whose audit lease is free, ours, or a dead worker's
+-- (audit_lease_take.sql).
 SELECT m.id
   FROM drover.migrations AS m
  WHERE (m.producer_until IS NULL OR m.producer_until < pg_catalog.now())

@@ -131,8 +131,8 @@ CREATE TABLE drover.failed_jobs (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX failed_jobs_waiting ON drover.failed_jobs (migration_id, id) WHERE state IN ('queued', 'retrying');
--- Counted again and again, by the index alone. No query finds rows by it: under another collation than the comparisons' it is no choice for those
--- that walk all dead letters in the order of their ids, chunk by chunk, and that would read and sort the rest of them for each.
+-- Counted again and again, by the index alone. No query finds rows by it: under another collation than the comparisons' it is no choice for
+-- those that walk all dead letters in the order of their ids, chunk by chunk, and that would read and sort the rest of them for each.
 CREATE INDEX failed_jobs_state ON drover.failed_jobs (migration_id, state COLLATE "C");
 CREATE INDEX failed_jobs_root ON drover.failed_jobs (migration_id, root);
 

@@ -250,8 +250,8 @@ BEGIN
          now() + p_due_ms * interval '1 ms', v_met::integer, CASE WHEN v_met THEN now() END
     FROM jsonb_to_record(p_error) AS e(sqlstate text, message text, detail text, hint text, context text, constraint_name text, statement text)
   ON CONFLICT (migration_id, key_hash) DO UPDATE
-     SET state = excluded.state, batch = excluded.batch, root = excluded.root, attempts = f.attempts + 1, conflicts = f.conflicts + excluded.conflicts,
-         conflict_since = excluded.conflict_since,
+     SET state = excluded.state, batch = excluded.batch, root = excluded.root, attempts = f.attempts + 1,
+         conflicts = f.conflicts + excluded.conflicts, conflict_since = excluded.conflict_since,
          sqlstate = excluded.sqlstate, message = excluded.message, detail = excluded.detail, hint = excluded.hint,
          context = excluded.context, constraint_name = excluded.constraint_name, statement = excluded.statement,
          "row" = excluded."row", fingerprint = excluded.fingerprint, worker = excluded.worker, due_at = excluded.due_at,
@@ -303,7 +303,8 @@ LANGUAGE sql AS $$
   UPDATE drover.failed_jobs AS f
      SET state = CASE WHEN p_due_ms IS NOT NULL THEN 'retrying'
                       WHEN pg_catalog.current_setting('drover.row', true) = '' THEN 'not pending' ELSE 'dead' END,
-         attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, conflicts = f.conflicts + (p_kind = 'conflict')::integer, losses = f.losses + (p_kind = 'loss')::integer,
+         attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, conflicts = f.conflicts + (p_kind = 'conflict')::integer,
+         losses = f.losses + (p_kind = 'loss')::integer,
          starts = f.starts - (f.starts > 1)::integer, -- as in drover.note_batch()
          due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,
@@ -348,8 +349,8 @@ END $$;
 -- Pause a migration one of whose jobs crashed the server again and again; p_numbers of its batches, windows or dead letters (p_failed).
 -- What is set aside runs from now on as after the death of three workers: alone and split, so that each resume finds the row that does it
 -- closer, at the price of one more crash at most. Windows of row jobs become batches for this. Returns whether it was this that paused it.
-CREATE FUNCTION drover.pause_crashing(p_migration integer, p_numbers bigint[], p_failed boolean, p_set_aside boolean, p_actor text, p_reason text)
-RETURNS boolean
+CREATE FUNCTION drover.pause_crashing(p_migration integer, p_numbers bigint[], p_failed boolean, p_set_aside boolean, p_actor text,
+                                      p_reason text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
   v_where text;
@@ -368,8 +369,8 @@ BEGIN
 END $$;
 
 -- Count dead letters against the circuit breaker, in a transaction after the one that buried them. Pauses the migration and says why
--- when p_percent of the last p_window finished rows (and at least 50) were dead-lettered, when 50 were and none succeeded at all, or when
--- 20 rows of one batch failed alike and none of it succeeded. Returns the reason, NULL while all is well.
+-- when p_percent of the last p_window finished rows (and at least 50) were dead-lettered, when 50 were and none succeeded since the window
+-- began, or when 20 rows of one batch failed alike and none of it succeeded. Returns the reason, NULL while all is well.
 CREATE FUNCTION drover.breaker(p_migration integer, p_root bigint, p_dead integer, p_percent integer, p_window integer, p_actor text)
 RETURNS text
 LANGUAGE plpgsql AS $$
@@ -393,7 +394,8 @@ BEGIN
    GROUP BY 1 ORDER BY 2 DESC LIMIT 1;
   IF m.breaker_dead >= 50 AND finished = m.breaker_from THEN
     reason := format('circuit breaker: %s rows were dead-lettered and none succeeded, last with: %s', m.breaker_dead, alike.message);
-  ELSIF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window ELSE least(p_window, m.rows_found) END) THEN
+  ELSIF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window
+                                                                ELSE least(p_window, m.rows_found) END) THEN
     reason := format('circuit breaker: %s of the last %s finished rows at most were dead-lettered, last with: %s',
                      m.breaker_dead, p_window, alike.message);
   ELSIF alike.n >= 20 AND EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.number = p_root

@@ -32,7 +32,7 @@ REDIS = ["--enable-debug-command", "local"]
 # Where the contract says that a person has to look. Everything else must heal by itself.
 PAUSES = {
     "disk full": r"the server is in trouble: .*(53100|No space left)",
-    "three losses": r"the connection was lost again and again",
+    "three crashes": r"the server crashed again and again",
 }
 
 _AWAY = (psycopg.Error, redis.RedisError, OSError, IndexError)  # a fault cannot begin yet: its server is away, nobody is there
@@ -115,9 +115,10 @@ class Round:
     def _resume(self, reason):
         why = next((name for name, pattern in PAUSES.items() if re.search(pattern, reason or "", re.DOTALL)), None)
         assert why and (why != "disk full" or "disk_full" in self.hit), f"paused: {reason}"
+        if self.programs.run("resume", "m", env=self.direct, rc=None).rc != 0:
+            return  # the next fault is upon its server: again at the next look
         self.say(f"paused: {reason}; resumed")
         self.resumes.append(why)
-        self.programs.run("resume", "m", env=self.direct)
 
     # --- its course ---
 

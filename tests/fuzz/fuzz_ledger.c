@@ -1,6 +1,6 @@
 /*
- * fuzz_ledger.c - what the programs read from PostgreSQL and somebody may have altered by hand: arrays of keys, a migration's plan, its captured
- * settings, its run-time settings. What is taken is within its bounds and reads the same when it is written again.
+ * fuzz_ledger.c - what the programs read from PostgreSQL and somebody may have altered by hand: arrays of keys, a migration's plan, its
+ * captured settings, its run-time settings. What is taken is within its bounds and reads the same when it is written again.
  *
  * The first byte says which. Several texts are parted by NUL bytes.
  */

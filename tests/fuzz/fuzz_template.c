@@ -67,8 +67,8 @@ static const char *continuation(const char *p)
 }
 
 /*
- * A comment between two parts of a string: the server takes them for one, the library's scanner for two. No statement can have two strings in
- * a row, so none with this gets past the parser.
+ * A comment between two parts of a string: the server takes them for one, the library's scanner for two. No statement can have two strings
+ * in a row, so none with this gets past the parser.
  */
 static bool has_commented_string(const char *text)
 {

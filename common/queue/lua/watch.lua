@@ -1,4 +1,5 @@
--- watch: what would keep jobs from being delivered for ever is mended. None of it comes of Drover's own doing, but others may write to Redis.
+-- watch: what would keep jobs from being delivered for ever is mended. None of it comes of Drover's own doing, but others may write to
+-- Redis.
 -- KEYS jobs, delayed, marker
 -- ARGV group, bytes that are too many
 -- Returns the marker ('' if there is none), then what was mended, in words.
@@ -40,7 +41,8 @@ if delivered and string.sub(field(redis.call('XINFO', 'STREAM', KEYS[1]), 'last-
 elseif first then
   -- The oldest entry is either still to be delivered or pending at a consumer; otherwise nobody gets it.
   local nextone = redis.pcall('XRANGE', KEYS[1], '(' .. delivered, '+', 'COUNT', 1)
-  if (nextone.err or #nextone == 0 or nextone[1][1] ~= first[1]) and #redis.call('XPENDING', KEYS[1], ARGV[1], first[1], first[1], 1) == 0 then
+  local unread = not nextone.err and #nextone > 0 and nextone[1][1] == first[1]
+  if not unread and #redis.call('XPENDING', KEYS[1], ARGV[1], first[1], first[1], 1) == 0 then
     redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], '0')
     said[#said + 1] = 'the group was behind entries that nobody had'
   end
