@@ -161,7 +161,10 @@ static void on_read(void *arg, int status, const redisReply *reply)
 	worker_pump(f->worker);
 }
 
-/* Which streams have room here. Returns whether that is all of them: then, and only then, may the read block. */
+/*
+ * Which streams have room here. Returns whether that is all of them: then, and only then, may the read block.
+ * COUNT is that of each stream: the least that one of them has room for. The others are read again while they have more.
+ */
 static bool choose(struct fetch *f, size_t *ret_most)
 {
 	struct worker *w = f->worker;
@@ -181,7 +184,7 @@ static bool choose(struct fetch *f, size_t *ret_most)
 			wanted = want(w, m);
 			if (wanted > 0 && f->nasked < ARRAY_SIZE(f->asked)) {
 				f->asked[f->nasked++] = m;
-				*ret_most = wanted > *ret_most ? wanted : *ret_most;
+				*ret_most = *ret_most == 0 || wanted < *ret_most ? wanted : *ret_most;
 				continue;
 			}
 			all = false;

@@ -329,6 +329,21 @@ def test_more_migrations_than_a_read_takes_all_have_their_turn(pg, drover):
     wait_for(lambda: pg.value("SELECT n FROM t") == 81, lambda: f"each does its job once: {pg.value('SELECT n FROM t')}")
 
 
+def test_a_finished_migration_does_not_make_a_worker_take_more_of_another(pg, drover, redis):
+    """Replays of what is finished are read many at once; batches that lie with a worker are out of the others' reach."""
+    table(pg)
+    table(pg, name="u")
+    gate = Gate(pg)
+    finish(drover, migration(drover))
+    queue(drover, migration(drover, GATED, name="later", of="u"))
+    drover.worker("--concurrency", "1")
+    gate.wait()
+    assert sum(leased(redis, pg, "later").values()) <= 4  # one runs, three wait for the lane
+    gate.open()
+    wait_for(lambda: state(pg, "later")[0] == "complete", "it is complete")
+    assert_every_row_once(pg, name="u")
+
+
 def test_a_migration_added_later_is_not_held_up_by_a_long_one(pg, drover):
     table(pg, 2000)
     table(pg, 50, "u")
