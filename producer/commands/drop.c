@@ -126,7 +126,7 @@ static int run_forget(const struct cli_call *call, void *ctx, struct err *err)
 	d.filter.failed.states = "dead";
 	if (rc == 0)
 		rc = drop(&d, "Leave %s rows as they are, for good?",
-			  "forgotten: sweeps pass over their rows, verify names them as ignored", err);
+			  "forgotten: sweeps pass over their rows, verify names them as forgotten", err);
 	filter_close(&d.filter);
 	return rc;
 }
