@@ -15,8 +15,17 @@ void push_init(struct push *p, struct queue *queue)
 	buf_init(&p->payload, JOB_PAYLOAD_MAX);
 }
 
+void push_abandon(struct push *p)
+{
+	if (p->waiting > 0)
+		redis_discard(p->queue->redis);
+	p->waiting = 0;
+	p->bytes = 0;
+}
+
 void push_close(struct push *p)
 {
+	push_abandon(p);
 	buf_free(&p->payload);
 }
 

@@ -28,7 +28,7 @@ struct push {
 };
 
 void push_init(struct push *p, struct queue *queue);
-void push_close(struct push *p); /* what waits unsent is dropped with the connection's buffer; fine on a zeroed struct */
+void push_close(struct push *p); /* abandons what waits; fine on a zeroed struct */
 
 /* A batch of the ledger; @listed: its keys stand there. */
 MUST_CHECK int push_batch(struct push *p, int64_t number, bool listed, struct err *err);
@@ -41,6 +41,9 @@ MUST_CHECK int push_failed(struct push *p, int64_t id, uint64_t delay_ms, struct
 
 /* Send what waits and take the answers. To be called at the end. */
 MUST_CHECK int push_flush(struct push *p, struct err *err);
+
+/* After an error of any other kind in the middle: what waits may go through, and its answers must not be taken for those of later commands. */
+void push_abandon(struct push *p);
 
 /* push_flush(), then the marker: everything up to @push_seq was pushed. */
 MUST_CHECK int push_mark(struct push *p, int64_t push_seq, struct err *err);

@@ -127,6 +127,8 @@ static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *
 	FAILPOINT(scan_pushed);
 	if (rc == 0)
 		rc = push_mark(&s->push, s->charge->at.push_seq, err);
+	else
+		push_abandon(&s->push);
 	FAILPOINT(scan_marked);
 	s->pushed_bytes = (s->push.pushed - before) * (s->window.row_bytes + 100);
 	return rc;

@@ -138,6 +138,25 @@ def test_a_flushed_redis_refills_itself(pg, drover, redis, mode):
     worker.wait()
 
 
+def test_an_audit_that_postgresql_breaks_off_leaves_no_answers_behind(pg, drover, redis):
+    fill(pg, 3000)
+    drover.run("init")
+    drover.run("config", "max_backlog=10000")
+    producer = drover.popen("produce", drover.migration("m", SET + "-- drover: mode row\n-- drover: batch-size 2\n"), "--wait")
+    client = redis.client()
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") == 1500 and client.xlen(stream(pg, "m")) == 3000, "all are pushed")
+    for _ in range(12):
+        client.flushall()
+        wait_for(lambda: client.xlen(stream(pg, "m")) > 0, "the audit pushes")
+        pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'drover%' AND pid <> pg_backend_pid()")
+    worker = drover.worker()
+    producer.wait(60)
+    assert left(pg) == 0
+    assert "Redis is away" not in producer.err
+    worker.terminate()
+    worker.wait()
+
+
 def test_half_of_the_entries_gone(pg, drover, redis):
     """Nothing tells that they are gone: the marker is there, others flow on. The audit finds it."""
     fill(pg, 2000)
