@@ -10,12 +10,12 @@
 GRANT USAGE ON SCHEMA drover TO :"worker";
 GRANT SELECT ON ALL TABLES IN SCHEMA drover TO :"worker";
 -- Finishing, splitting and burying jobs; the audit, sweeps and completion when no producer runs. Never name, source, plan or options.
-GRANT UPDATE (state, state_reason, state_by, state_at, completed_at, breaker_from, breaker_dead, rows_scanned, rows_found, sweep, sweep_cursor,
+GRANT UPDATE (state, state_reason, state_by, state_at, completed_at, breaker_from, breaker_base, breaker_dead, rows_scanned, rows_found, sweep, sweep_cursor,
               sweep_found, sweep_last, sweep_stuck, sweep_done_at, sweep_xid, producer, producer_epoch, producer_until, auditor, auditor_until, audit_floor,
               push_seq)
    ON drover.migrations TO :"worker";
 GRANT INSERT ON drover.batches TO :"worker";
-GRANT UPDATE (state, retry_count, starts, losses, rows_changed, rows_skipped, rows_failed, started_at, completed_at, failed_at,
+GRANT UPDATE (state, retry_count, conflicts, starts, losses, rows_changed, rows_skipped, rows_failed, started_at, completed_at, failed_at,
               conflict_since, worker, last_error, closed_xid)
    ON drover.batches TO :"worker";
 GRANT USAGE ON SEQUENCE drover.batch_number TO :"worker";

@@ -376,6 +376,11 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 	small_settings(t, r->mig, who);
 	step(t, POLICY_FINISH, 1, "SELECT drover.set_state($1, '{running}', 'paused', $2, $3) AS paused", 3, r->mig->id_text, who->worker,
 	     t->json.data);
+	if (r->marked) {
+		ids_literal(t, r);
+		step(t, POLICY_FINISH, 0, "SELECT drover.unmark_start($1, $2, $3)", 3, r->mig->id_text, t->claims.data,
+		     flag(r->kind == JOB_FAILED));
+	}
 	commit(t);
 }
 

@@ -52,6 +52,7 @@ CREATE TABLE drover.migrations (
   push_seq        bigint NOT NULL DEFAULT 0,   -- committed before each push; Redis's marker repeats it after the push
   -- the circuit breaker's window, counted in finished rows
   breaker_from    bigint NOT NULL DEFAULT 0,
+  breaker_base    bigint NOT NULL DEFAULT 0,   -- finished rows when it last began to run
   breaker_dead    bigint NOT NULL DEFAULT 0,
   created_at      timestamptz NOT NULL DEFAULT now(),
   created_by      text NOT NULL DEFAULT session_user,

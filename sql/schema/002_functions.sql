@@ -194,6 +194,20 @@ LANGUAGE sql AS $$
   SELECT max(starts) FROM marked
 $$;
 
+-- Whoever pauses survived this start as well: its mark is taken back, as in drover.note_batch(). No pause waits for a row that is locked.
+CREATE FUNCTION drover.unmark_start(p_migration integer, p_numbers bigint[], p_failed boolean) RETURNS void
+LANGUAGE sql AS $$
+  UPDATE drover.batches SET starts = starts - 1
+   WHERE migration_id = p_migration
+     AND number IN (SELECT b.number FROM drover.batches AS b
+                     WHERE NOT p_failed AND b.migration_id = p_migration AND b.number = ANY (p_numbers) AND b.state = 'queued' AND b.starts > 1
+                       FOR NO KEY UPDATE SKIP LOCKED);
+  UPDATE drover.failed_jobs SET starts = starts - 1
+   WHERE id IN (SELECT f.id FROM drover.failed_jobs AS f
+                 WHERE p_failed AND f.migration_id = p_migration AND f.id = ANY (p_numbers) AND f.state IN ('queued', 'retrying')
+                   AND f.starts > 1 FOR NO KEY UPDATE SKIP LOCKED)
+$$;
+
 -- Close a claimed batch whose children were inserted in this transaction. Without children nothing of it was left: it is done.
 -- Children of a batch under which workers died again and again are watched from their first start.
 CREATE FUNCTION drover.finish_split(p_migration integer, p_number bigint, p_worker text, p_error text) RETURNS text
@@ -322,13 +336,14 @@ $$;
 CREATE FUNCTION drover.set_state(p_migration integer, p_from text[], p_to text, p_actor text, p_reason text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_name text;
+  v_name     text;
+  v_finished bigint := (SELECT coalesce(sum(rows_changed + rows_skipped), 0) FROM drover.lane_counts WHERE migration_id = p_migration);
 BEGIN
   UPDATE drover.migrations
      SET state = p_to, state_reason = p_reason, state_by = p_actor, state_at = now(),
          completed_at = CASE WHEN p_to IN ('complete', 'limited') THEN now() END,
-         breaker_from = CASE WHEN p_to = 'running' THEN (SELECT coalesce(sum(rows_changed + rows_skipped), 0) FROM drover.lane_counts
-                                                          WHERE migration_id = p_migration) ELSE breaker_from END,
+         breaker_from = CASE WHEN p_to = 'running' THEN v_finished ELSE breaker_from END,
+         breaker_base = CASE WHEN p_to = 'running' THEN v_finished ELSE breaker_base END,
          breaker_dead = CASE WHEN p_to = 'running' THEN 0 ELSE breaker_dead END,
          -- What a sweep found before a stop says nothing of the time since: there is another before the migration is complete.
          sweep = CASE WHEN p_to = 'running' AND sweep_done_at IS NOT NULL THEN 0 ELSE sweep END,
@@ -385,14 +400,14 @@ BEGIN
      SET breaker_from = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN finished ELSE breaker_from END,
          breaker_dead = CASE WHEN finished + breaker_dead - breaker_from >= p_window THEN 0 ELSE breaker_dead END + p_dead
    WHERE id = p_migration AND state = 'running'
-  RETURNING breaker_dead, breaker_from, rows_found, scan_done_at INTO m;
+  RETURNING breaker_dead, breaker_base, rows_found, scan_done_at INTO m;
   IF NOT FOUND THEN
     RETURN NULL;
   END IF;
   SELECT f.fingerprint, count(*) AS n, min(f.message) AS message INTO alike
     FROM drover.failed_jobs f WHERE f.migration_id = p_migration AND f.root = p_root AND f.state = 'dead'
    GROUP BY 1 ORDER BY 2 DESC LIMIT 1;
-  IF m.breaker_dead >= 50 AND finished = m.breaker_from THEN
+  IF m.breaker_dead >= 50 AND finished = m.breaker_base THEN
     reason := format('circuit breaker: %s rows were dead-lettered and none succeeded, last with: %s', m.breaker_dead, alike.message);
   ELSIF m.breaker_dead >= greatest(50, p_percent / 100.0 * CASE WHEN m.scan_done_at IS NULL THEN p_window
                                                                 ELSE least(p_window, m.rows_found) END) THEN

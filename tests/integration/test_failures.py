@@ -508,3 +508,21 @@ def test_nobody_waits_for_a_job_that_is_due_in_longer_than_any_back_off(pg, drov
     drover.worker()
     wait_for(lambda: state(pg, "m")[0] == "complete", "the job is done")
     wait_for(lambda: client.zcard(delayed(pg, "m")) == 0, "nothing is left in the delayed set")
+
+
+def test_pauses_that_a_job_survived_are_no_deaths(pg, drover):
+    """A batch that was taken over once, and pauses its migration again and again because the disk is full."""
+    pg.sql("""CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t VALUES (1, 1);
+              CREATE TABLE full_disk (); CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+                IF to_regclass('full_disk') IS NOT NULL THEN RAISE 'no space' USING ERRCODE = '53100'; END IF; RETURN i; END $$""")
+    drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = f(a)\n-- drover: pending b IS NULL\n"))
+    pg.sql("UPDATE drover.batches SET starts = 1")
+    worker = drover.worker()
+    for _ in range(7):
+        wait_for(lambda: pg.value("SELECT state FROM drover.migrations") == "paused", "it is paused")
+        drover.run("resume", "m")
+    pg.sql("DROP TABLE full_disk")
+    wait_for(lambda: drover.run("resume", "m", rc=None) and pg.value("SELECT b FROM t") == 1, "the row is changed")
+    assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
+    worker.terminate()
+    worker.wait()
