@@ -364,6 +364,7 @@ def test_many_dead_letters_take_little_memory(ledger, drover):
     command = drover.popen("failed", "--limit", "0", "--json")
     command.wait()
     assert len(json.loads(command.out)) == 54 + 18000
+    drover.run("config", "max_backlog=100000")
     assert drover.run("retry", "all", "--json").json == {"matched": 18054, "queued": 18054, "pushed": 18054, "dry_run": False}
 
 
