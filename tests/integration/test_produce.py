@@ -226,10 +226,12 @@ def test_paused_it_waits_and_says_why(pg, drover):
 
 def test_a_cancel_ends_it(pg, drover):
     fill(pg, 1000)
-    producer = drover.popen("produce", drover.migration("m", SET + "-- drover: batch-size 10\n"), "--max-backlog", "20")
+    path = drover.migration("m", SET + "-- drover: batch-size 10\n")
+    producer = drover.popen("produce", path, "--max-backlog", "20")
     wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches") >= 20, "it produces")
     drover.run("cancel", "m")
     assert "cancelled" in producer.wait(3, rc=1).err
+    assert "cancelled" in drover.run("produce", path, rc=1).err
 
 
 def test_rows_on_which_the_predicate_raises_hold_up_neither_scan_nor_sweep(pg, drover):
