@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 """Measures Drover on this machine, with servers of its own.
 
-    ./dev bench                        speed, memory and idle
+    ./dev bench                        the short ones
     ./dev bench dead-letters flush     these two
     ./dev bench speed --rows 100000    smaller
 
-Prints each figure with the bar it is held against; ends with status 1 if one is missed.
+Prints each figure with the bar it is held against, keeps them as tables and plots in build/bench; ends with status 1 if a bar is missed.
 
 Each bench is a file beside this one: the first line of its docstring says what it measures, options(add) gives its options as
 argparse's add_argument would take them, run(report, args) measures.
@@ -19,14 +19,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from kit import Report  # noqa: E402
+from kit import Report, clean  # noqa: E402
+from kit.facts import facts  # noqa: E402
 
-DEFAULT = ["speed", "memory", "idle"]
+DEFAULT = ["speed", "idle"]
 
 
 def benches():
     """Module by name."""
-    files = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("bench", "kit"))
+    files = sorted(path.stem for path in HERE.glob("*.py") if path.stem != "bench")
     return {stem.replace("_", "-"): importlib.import_module(stem) for stem in files}
 
 
@@ -43,9 +44,10 @@ def main():
     for name in args.names:
         if name not in modules:
             parser.error(f"there is no bench '{name}': {', '.join(modules)}")
-    report = Report()
+    clean()
+    report = Report(facts())
     for name in args.names or DEFAULT:
-        report.head(f"{name}: {modules[name].__doc__.splitlines()[0]}")
+        report.head(name, modules[name].__doc__.splitlines()[0])
         modules[name].run(report, args)
     return 1 if report.missed else 0
 

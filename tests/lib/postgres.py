@@ -38,21 +38,24 @@ class Postgres:
     """A cluster of its own. Started by start(), which __init__ does not call; a context manager does both.
 
     settings: lines of postgresql.conf beside SETTINGS. fresh: run initdb rather than copy the
-    template, for a cluster whose system identifier differs from that of the others.
+    template, for a cluster whose system identifier differs from that of the others. data: where the
+    cluster is, or is to be made; it stays there.
     """
 
-    def __init__(self, settings=None, fresh=False):
+    def __init__(self, settings=None, fresh=False, data=None):
         self.bindir = newest_bindir()
         self.version = int(self.bindir.parent.name)
         self.dir = temporary_directory("pg")
         give_to_server_user(self.dir)
-        self.data = self.dir / "data"
+        self.data = data or self.dir / "data"
         self.log_path = self.dir / "log"
         self.port = 5432
         self.socket = self.dir / f".s.PGSQL.{self.port}"
         self.process = None
         shared = os.environ.get("DROVER_TEST_TMP")
-        if fresh or shared is None:
+        if data and data.exists():
+            pass
+        elif fresh or data or shared is None:
             self._initdb(self.data)
         else:
             subprocess.run(["cp", "-a", "--reflink=auto", self._template(Path(shared)), self.data], check=True)
