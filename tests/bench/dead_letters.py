@@ -89,7 +89,7 @@ class Bench:
         worker.terminate()
         worker.wait()
         letters = self.db.value("SELECT count(*) FROM drover.failed_jobs WHERE state = 'dead'")
-        self.report.line(f"{real:,} rows, all of them poison, breaker off: lost", real - letters, "rows", 1)
+        self.report.line(f"{real:,} rows, all of them poison, breaker off: lost", real - letters, "rows", 0)
         self.report.line("  dead letters/s", real / took_s, "1/s")
         if last > real:
             self.db.sql(ROWS.format(first=real + 1, last=last) + ";" + LETTERS.format(first=real + 1, last=last) +
@@ -151,7 +151,7 @@ class Bench:
             time.sleep(0.2)
         took_s = time.monotonic() - begun
         console.wait()
-        self.report.line(f"retry all, {self.args.letters:,} dead letters: wrong by plain SQL", self.db.value(LEFT), "rows", 1)
+        self.report.line(f"retry all, {self.args.letters:,} dead letters: wrong by plain SQL", self.db.value(LEFT), "rows", 0)
         done = self.db.sql("SELECT state, max(replays), count(*) FROM drover.failed_jobs GROUP BY 1")
         assert done == [("done", 1, self.args.letters)], done
         self.report.line("  until all are queued", queued_s or took_s, "s")

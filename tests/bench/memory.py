@@ -32,7 +32,7 @@ def one_mode(report, db, rows, mode, text):
                 time.sleep(0.2)
             took_s = time.monotonic() - begun
             producer.wait()
-            report.line(f"{mode} mode, {rows:,} rows: rows left by plain SQL", db.value(LEFT), "rows", 1)
+            report.line(f"{mode} mode, {rows:,} rows: rows left by plain SQL", db.value(LEFT), "rows", 0)
             report.line("  rows/s, until it is complete", rows / took_s, "rows/s")
             report.line("  producer, peak resident", peaks[0], "MiB", 32)
             report.line("  worker with 4 lanes, peak resident", peak_mib(worker), "MiB", 32)

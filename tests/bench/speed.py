@@ -1,25 +1,17 @@
 """Whole migrations against the one-shot UPDATE of the same rows, side by side: rows/s, CPU per row, WAL, memory."""
 
-from lib.drover import Drover
-from lib.process import spawn
-from lib.redis_server import Redis
-
-from kit import Meter, Tables
-from kit.report import quartiles, spread
+from kit import Tables, chart, sides
+from kit.report import median, quartiles, spread
+from kit.sides import DROVER
 from kit.workloads import WORKLOADS
 
 SHORT = ["json-batch", "json-backfill", "json-row"]
-DROVER = ("worker", "producer", "Redis")
 
 
 def options(add):
-    add("--rows", type=int, default=1_000_000, help="rows of the table")
-    add("--repeats", type=int, default=7, help="rounds, each with both sides; 0: only makes the tables (with --keep)")
+    sides.options(add)
     add("--only", default=",".join(SHORT), metavar="A,B", help=f"of {', '.join(WORKLOADS)}; or all; {', '.join(SHORT)} unless told")
-    add("--keep", metavar="DIR", help="where the tables stay for the next time")
-    add("--lanes", type=int, default=2, help="of the one worker")
-    add("--worker-args", default="", metavar="ARGS", help="more of the worker's command line")
-    add("--produce-args", default="", metavar="ARGS", help="more of drover produce's")
+    add("--no-ranges", action="store_true", help="leaves out the bare UPDATEs of key ranges")
 
 
 def chosen(args):
@@ -30,96 +22,65 @@ def chosen(args):
     return names
 
 
-def done(db, work):
-    left = db.value(f"SELECT count(*) FROM user_preferences WHERE {work.pending}")
-    assert left == 0, f"{left} rows are left by plain SQL"
+def ratios(meters, others, figure):
+    """A figure of each against the same of its partner in the round."""
+    return [figure(a) / figure(b) for a, b in zip(meters, others)]
 
 
-def one_shot(db, work):
-    """The UPDATE by psql; a Meter."""
-    meter = Meter(db)
-    psql = spawn([db.server.bindir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", db.url, "-c", work.one_shot])
-    meter.run("psql", psql)
-    assert psql.wait() == 0
-    done(db, work)
-    return meter
+def postgres_s(meter):
+    return meter.cpu["PostgreSQL"]
 
 
-def drover(db, work, args):
-    """The migration by a worker that waits for it, from the producer's start until it has seen it complete; a Meter."""
-    with Redis() as redis:
-        programs = Drover(db.url, redis.url)
-        try:
-            programs.run("init")
-            worker = programs.worker("--concurrency", str(args.lanes), *args.worker_args.split())
-            worker.wait_for_log(r"worker\.ready")
-            path = programs.migration("0001_preferences", work.file)
-            meter = Meter(db, {"worker": worker}, redis)
-            producer = programs.popen("produce", path, "--wait", *args.produce_args.split())
-            meter.run("producer", producer)
-            producer.wait()
-            assert db.value("SELECT state FROM drover.migrations") == "complete"
-            worker.terminate()
-            worker.wait()
-        finally:
-            programs.close()
-    done(db, work)
-    return meter
-
-
-def rounds(tables, name, work, args):
-    """Both sides in turn, each on a fresh copy, the first one changing from round to round; (one-shots, Drover's), Meters."""
-    sides = {"one-shot": lambda db: one_shot(db, work), "drover": lambda db: drover(db, work, args)}
-    found = {side: [] for side in sides}
-    for number in range(args.repeats):
-        for side in list(sides)[::-1 if number % 2 else 1]:
-            with tables.copy(name) as db:
-                found[side].append(sides[side](db))
-    return found["one-shot"], found["drover"]
-
-
-def per_row(meters, process, rows):
-    return [1e6 * meter.cpu[process] / rows for meter in meters]
-
-
-def compare(report, work, rows, reference, ours):
+def compare(report, work, rows, found):
     """The table of one workload; the ratios of rows/s."""
-    faster = [a.seconds / b.seconds for a, b in zip(reference, ours)]
-    dearer = [b.cpu["PostgreSQL"] / a.cpu["PostgreSQL"] for a, b in zip(reference, ours)]
+    reference, ours = found["one-shot"], found["Drover"]
+    faster = ratios(reference, ours, lambda meter: meter.seconds)
+    dearer = ratios(ours, reference, postgres_s)
     extra = [1e6 * sum(meter.cpu[name] for name in DROVER) / rows for meter in ours]
-    share = [100 * sum(meter.cpu[name] for name in DROVER) / meter.cpu["PostgreSQL"] for meter in ours]
-    wal = [b.wal / a.wal for a, b in zip(reference, ours)]
+    share = [100 * sum(meter.cpu[name] for name in DROVER) / postgres_s(meter) for meter in ours]
 
-    def median(figures):
-        return quartiles(figures)[1]
+    def line(what, figure, ratio="", verdict=""):
+        return what, *(spread(list(map(figure, meters))) for meters in found.values()), ratio, verdict
+
+    def own(what, figures, verdict=""):
+        return what, *[""] * (len(found) - 1), spread(figures), "", verdict
 
     table = [
-        ("rows/s", spread([rows / m.seconds for m in reference]), spread([rows / m.seconds for m in ours]), spread(faster, " x"),
-         report.verdict(median(faster), "x", work.faster, under=False)),
-        ("seconds", spread([m.seconds for m in reference]), spread([m.seconds for m in ours]), "", ""),
-        ("CPU of PostgreSQL, µs/row", spread(per_row(reference, "PostgreSQL", rows)), spread(per_row(ours, "PostgreSQL", rows)),
-         spread(dearer, " x"), report.verdict(median(dearer), "x", work.cpu)),
-        *((f"CPU of {name}, µs/row", "", spread(per_row(ours, name, rows)), "", "") for name in DROVER),
-        ("CPU of Drover and Redis, µs/row", "", spread(extra), "", report.verdict(median(extra), "µs", work.us_per_row)),
-        ("  in % of PostgreSQL's", "", spread(share), "", report.verdict(median(share), "%", work.share)),
-        ("WAL, B/row", spread([m.wal / rows for m in reference]), spread([m.wal / rows for m in ours]), spread(wal, " x"), ""),
-        *((f"peak memory of {name}, MiB", "", spread([m.peak[name] for m in ours]), "", report.verdict(max(m.peak[name] for m in ours), "MiB", 32))
+        line("rows/s", lambda m: rows / m.seconds, spread(faster, " x"), report.verdict(median(faster), "x", work.faster, under=False)),
+        line("seconds", lambda m: m.seconds),
+        line("CPU of PostgreSQL, µs/row", lambda m: 1e6 * postgres_s(m) / rows, spread(dearer, " x"),
+             report.verdict(median(dearer), "x", work.cpu)),
+        *(own(f"CPU of {name}, µs/row", [1e6 * m.cpu[name] / rows for m in ours]) for name in DROVER),
+        own("CPU of Drover and Redis, µs/row", extra, report.verdict(median(extra), "µs", work.us_per_row)),
+        own("  in % of PostgreSQL's", share, report.verdict(median(share), "%", work.share)),
+        line("WAL, B/row", lambda m: m.wal / rows, spread(ratios(ours, reference, lambda m: m.wal), " x")),
+        *(own(f"peak memory of {name}, MiB", [m.peak[name] for m in ours], report.verdict(max(m.peak[name] for m in ours), "MiB", 32))
           for name in DROVER),
     ]
-    report.table(("", "one-shot", "Drover", "ratio", "bar"), table)
+    report.table(("", *found, "ratio", "bar"), table)
+    if "bare ranges" in found:
+        bare = found["bare ranges"]
+        report.say(f"\nbare ranges against the one-shot: rows/s {spread(ratios(reference, bare, lambda m: m.seconds), ' x')}, "
+                   f"CPU of PostgreSQL {spread(ratios(bare, reference, postgres_s), ' x')}")
     return faster
 
 
 def run(report, args):
     report.say(f"{args.rows:,} rows, {args.repeats} rounds; medians, and the quartiles in brackets; ratios pair by pair; "
                f"one worker with {args.lanes} lanes")
+    plot = []
     with Tables(args.keep) as tables:
         for name in chosen(args):
             work = WORKLOADS[name]
             source, sql = work.source(args.rows)
             tables.make(source, sql)
             if args.repeats:
-                with tables.copy(source) as db:
-                    rows = db.value(f"SELECT count(*) FROM user_preferences WHERE {work.pending}")
+                rows = sides.pending_rows(tables, source, work)
                 report.say(f"\n{name}: {work.title}; {rows:,} rows to change\n")
-                compare(report, work, rows, *rounds(tables, source, work, args))
+                who = {"one-shot": sides.one_shot, "bare ranges": sides.ranges, "Drover": sides.drover}
+                if args.no_ranges or not work.ranges:
+                    del who["bare ranges"]
+                faster = compare(report, work, rows, sides.rounds(tables, source, work, args, who))
+                plot.append((name, *quartiles(faster), work.faster))
+    if plot:
+        report.plot("speed", chart.bars("Drover against the one-shot UPDATE: rows/s", "times the one-shot's rows/s; red: the bar", plot))

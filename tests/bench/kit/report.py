@@ -19,6 +19,10 @@ def quartiles(figures):
     return tuple(statistics.quantiles(figures, n=4, method="inclusive"))
 
 
+def median(figures):
+    return statistics.median(figures)
+
+
 def spread(figures, unit=""):
     """Median and quartiles: "1.20 (1.10..1.90)"."""
     low, mid, high = quartiles(figures)
@@ -26,7 +30,8 @@ def spread(figures, unit=""):
 
 
 def number(x):
-    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:,.1f}" if abs(x) >= 10 else f"{x:.2f}"
+    """With as many digits as mean something."""
+    return f"{x:,.0f}" if abs(x) >= 100 else f"{x:,.1f}" if abs(x) >= 20 else f"{x:.2f}"
 
 
 def timed(work):

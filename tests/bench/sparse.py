@@ -1,0 +1,41 @@
+"""One row in a hundred is pending: the migration against one bare index scan over all keys, and against the one-shot UPDATE."""
+
+from kit import Meter, Tables, chart, sides
+from kit.report import median, quartiles, spread
+from kit.workloads import PENDING, SET_FILE, Workload
+
+WORK = Workload("JSON backfill, 1 % pending", SET_FILE, {"done": "hashint8(g) % 100 <> 0"})
+SCAN = f"""SET enable_seqscan = off; SET enable_bitmapscan = off; SET max_parallel_workers_per_gather = 0; SET jit = off;
+SELECT count(id) FROM (SELECT id FROM user_preferences WHERE {PENDING} ORDER BY id OFFSET 0) AS pending"""
+
+
+def options(add):
+    add("--sparse-rows", type=int, default=5_000_000, metavar="N", help="rows of the table")
+
+
+def index_scan(db, _work, _args):
+    """The keys in their order, each row looked at once; a Meter."""
+    meter = Meter(db)
+    process = sides.psql(db, "-c", SCAN)
+    meter.run("psql", process)
+    assert process.wait() == 0
+    return meter
+
+
+def run(report, args):
+    with Tables(args.keep) as tables:
+        source = f"sparse_{args.sparse_rows}"
+        tables.make(source, WORK.sql(args.sparse_rows))
+        if not args.repeats:
+            return
+        rows = sides.pending_rows(tables, source, WORK)
+        found = sides.rounds(tables, source, WORK, args, {"index scan": index_scan, "one-shot": sides.one_shot, "Drover": sides.drover})
+    ratios = {name: [ours.seconds / other.seconds for ours, other in zip(found["Drover"], found[name])] for name in ("index scan", "one-shot")}
+    report.say(f"{args.sparse_rows:,} rows, {rows:,} to change, {args.repeats} rounds\n")
+    report.table(("", *found), [("seconds", *(spread([m.seconds for m in meters]) for meters in found.values())),
+                                ("CPU of PostgreSQL, s", *(spread([m.cpu["PostgreSQL"] for m in meters]) for meters in found.values()))])
+    report.say(f"\nDrover's time, of the index scan's: {spread(ratios['index scan'], ' x')}  "
+               f"{report.verdict(median(ratios['index scan']), 'x', 1.3)}\nDrover's time, of the one-shot's: {spread(ratios['one-shot'], ' x')}")
+    report.plot("sparse", chart.bars(f"1 % of {args.sparse_rows:,} rows pending", "seconds", [
+        (name, *quartiles([m.seconds for m in meters]), 1.3 * median([m.seconds for m in found["index scan"]]) if name == "Drover" else None)
+        for name, meters in found.items()]))
