@@ -50,6 +50,8 @@ static void fetch(struct world *w, struct slot *s, bool take_over)
 			continue;
 		at[n++] = i;
 	}
+	if (n == 0)
+		return; /* a step is only taken where there is one */
 	if (n > 1 && choose(w, 2, "how many are taken") == 1)
 		n = 1;
 	entries = calloc(n, sizeof(*entries));

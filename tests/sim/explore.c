@@ -85,10 +85,13 @@ static void hash(const uint8_t *key, size_t n, uint64_t out[2])
 
 static void *grown(void *v, uint64_t *cap, size_t size)
 {
-	*cap = *cap == 0 ? 1024 : *cap * 2;
+	uint64_t more = *cap == 0 ? 1024 : *cap;
+
+	*cap += more;
 	v = realloc(v, *cap * size);
 	if (v == NULL)
 		abort();
+	memset((char *)v + (*cap - more) * size, 0, more * size);
 	return v;
 }
 
@@ -118,6 +121,8 @@ static uint32_t state_of(struct search *s, const struct world *w, bool *is_new)
 	hash(key, world_key(w, key), h);
 	if (s->nstates * 2 >= s->mask)
 		table_grow(s);
+	if (s->nstates == s->cap)
+		s->states = grown(s->states, &s->cap, sizeof(*s->states));
 	for (at = h[0] & s->mask; s->table[at] != NONE; at = (at + 1) & s->mask) {
 		const struct state *have = &s->states[s->table[at]];
 
@@ -126,8 +131,6 @@ static uint32_t state_of(struct search *s, const struct world *w, bool *is_new)
 			return s->table[at];
 	}
 	*is_new = true;
-	if (s->nstates == s->cap)
-		s->states = grown(s->states, &s->cap, sizeof(*s->states));
 	s->states[s->nstates] = (struct state){ .hash = { h[0], h[1] }, .from = NONE, .over = world_is_over(w) };
 	s->table[at] = (uint32_t)s->nstates;
 	return (uint32_t)s->nstates++;

@@ -17,6 +17,7 @@ void violation(struct world *w, const char *fmt, ...)
 	if (w->violation[0] != '\0')
 		return;
 	va_start(ap, fmt);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it loses sight of the line above */
 	vsnprintf(w->violation, sizeof(w->violation), fmt, ap);
 	va_end(ap);
 }
@@ -342,7 +343,7 @@ static void put_slots(struct out *o, const uint8_t *order)
 		put_request(o, &p->req);
 		put_job(o, p->run);
 		put(o, o->names[p->worker]);
-		put(o, p->dead ? 0 : (unsigned)p->slot / w->setup.workers);
+		put(o, p->dead || w->setup.workers == 0 ? 0 : (unsigned)p->slot / w->setup.workers);
 	}
 }
 

@@ -23,13 +23,15 @@ struct job_run *run_copy(const struct job_run *r)
 	*c = *r;
 	c->message = c->error = NULL;
 	c->entries = malloc((r->n + 1) * sizeof(*c->entries));
-	for (size_t i = 0; i < r->n && c->entries != NULL; i++) {
+	if (c->entries == NULL)
+		abort();
+	for (size_t i = 0; i < r->n; i++) {
 		c->entries[i] = malloc(sizeof(**c->entries));
 		if (c->entries[i] == NULL)
 			abort();
 		memcpy(c->entries[i], r->entries[i], sizeof(**c->entries));
 	}
-	return c->entries != NULL ? c : NULL;
+	return c;
 }
 
 void run_free(struct job_run *r)

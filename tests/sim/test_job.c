@@ -58,6 +58,14 @@ static struct step draw(const struct world *w, struct die *d)
 	return k > 0 ? of_kind[rng_below(&d->rng, k)] : all[rng_below(&d->rng, n)];
 }
 
+/* A set of rows: each is in it one time in eight. */
+static uint32_t few(struct rng *rng)
+{
+	uint32_t a = (uint32_t)rng_next(rng), b = (uint32_t)rng_next(rng), c = (uint32_t)rng_next(rng);
+
+	return a & b & c;
+}
+
 static struct setup draw_setup(struct rng *rng)
 {
 	struct setup s = { .name = "random",
@@ -71,9 +79,9 @@ static struct setup draw_setup(struct rng *rng)
 			   .batch_rows = (uint8_t)(4 + 4 * rng_below(rng, 4)),
 			   .tries = (uint8_t)(1 + rng_below(rng, 2)) };
 
-	s.poison = (uint32_t)(rng_next(rng) & rng_next(rng) & rng_next(rng));
+	s.poison = few(rng);
 	s.suspect = (uint32_t)rng_next(rng);
-	s.locked = (uint32_t)(rng_next(rng) & rng_next(rng) & rng_next(rng));
+	s.locked = few(rng);
 	/* Drover gives up at rows that kill workers, crash servers or take too long; those have tests of their own. */
 	s.starts_most = 3;
 	s.left[FAULT_SILENT] = 1;
