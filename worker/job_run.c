@@ -1,13 +1,11 @@
 /*
- * job_run.c - what happens in each state of a job's life. All effects go through ports.h.
+ * job_run.c - what happens in each state of a job's life, but for the judging (job_judge.c). All effects go through ports.h.
  */
-#include "worker/job_run.h"
+#include "worker/job_run_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define GROUP_PAUSE_MS 250 /* before a group of rows that met a conflict is run once more */
 
 struct job_run *job_run_new(struct mig *mig, enum job_kind kind, struct entry **entries, size_t n)
 {
@@ -47,12 +45,12 @@ void job_run_start(struct job_run *r, struct ports *ports)
 	job_move(r, job_enter_taken(r));
 }
 
-static bool is_batch(const struct job_run *r)
+bool job_is_batch(const struct job_run *r)
 {
 	return r->kind == JOB_BATCH || r->kind == JOB_LIST;
 }
 
-static void say(struct job_run *r, const char *event, const char *why, const struct tx_answer *a)
+void job_say(struct job_run *r, const char *event, const char *why, const struct tx_answer *a)
 {
 	r->ports->say(r->ports, r, event, why, a);
 }
@@ -60,7 +58,7 @@ static void say(struct job_run *r, const char *event, const char *why, const str
 /* ------------------------------------------------------------ waiting */
 
 /* Come back to @then after a while; a worker that ends does not wait. */
-static enum job_state wait_then(struct job_run *r, uint64_t ms, enum job_state then)
+enum job_state job_wait_then(struct job_run *r, uint64_t ms, enum job_state then)
 {
 	r->wait_ms = ms;
 	r->then = then;
@@ -78,7 +76,7 @@ enum job_state job_enter_waiting(struct job_run *r)
 }
 
 /* Alone on this worker, then @then. */
-static enum job_state hold_then(struct job_run *r, enum job_state then)
+enum job_state job_hold_then(struct job_run *r, enum job_state then)
 {
 	r->alone = true;
 	r->then = then;
@@ -117,7 +115,7 @@ enum job_state job_enter_taken(struct job_run *r)
 {
 	if (r->want_mark && r->kind != JOB_ROW)
 		return JOB_MARKING;
-	return r->alone ? hold_then(r, JOB_RUNNING) : JOB_RUNNING;
+	return r->alone ? job_hold_then(r, JOB_RUNNING) : JOB_RUNNING;
 }
 
 static enum tx_kind tx_of(enum job_state s)
@@ -149,10 +147,54 @@ static enum tx_kind tx_of(enum job_state s)
 enum job_state job_enter_tx(struct job_run *r)
 {
 	r->tx = tx_of(r->state);
+	r->mark_left = r->mark_left || r->tx == TX_MARK;
 	if (r->ports->transact(r->ports, r, r->tx) == 0)
 		return JOB_STAY;
-	return wait_then(r, JOB_RETRY_LINK_MS, r->state);
+	return job_wait_then(r, JOB_RETRY_LINK_MS, r->state);
 }
+
+/* ------------------------------------------------------------ marks that are taken back */
+
+/* Not a death under this job: whatever is done with it next. */
+enum job_state job_unmark_then(struct job_run *r, enum job_state leave)
+{
+	r->leave = leave;
+	return JOB_UNMARKING;
+}
+
+static void forget_mark(struct job_run *r)
+{
+	r->marked = r->mark_left = false;
+}
+
+static enum job_state leave(struct job_run *r)
+{
+	forget_mark(r);
+	r->side_tries = 0;
+	return r->leave;
+}
+
+enum job_state job_enter_unmarking(struct job_run *r)
+{
+	r->tx = TX_UNMARK;
+	if (r->ports->transact(r->ports, r, TX_UNMARK) == 0)
+		return JOB_STAY;
+	return r->draining ? leave(r) : job_wait_then(r, JOB_RETRY_LINK_MS, JOB_UNMARKING);
+}
+
+static enum job_state unmarked(struct job_run *r, const struct tx_answer *a)
+{
+	if (a->status == 0)
+		return leave(r);
+	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
+		return r->draining ? leave(r) : job_wait_then(r, JOB_RETRY_LINK_MS, JOB_UNMARKING);
+	if (++r->side_tries < JOB_SIDE_TRIES) /* somebody else holds its ledger row */
+		return job_wait_then(r, JOB_RETRY_LINK_MS * r->side_tries, JOB_UNMARKING);
+	job_say(r, "side-failed", job_state_name(r->state), a);
+	return leave(r);
+}
+
+/* ------------------------------------------------------------ failures beside the work */
 
 /* What a failed side transaction said takes the place of what brought us there only when it decides. */
 static void keep_failure(struct job_run *r, const struct tx_answer *a)
@@ -164,7 +206,7 @@ static void keep_failure(struct job_run *r, const struct tx_answer *a)
 }
 
 /* What a dead letter says where no error of PostgreSQL's does. */
-static void blame(struct job_run *r, const char *error)
+void job_blame(struct job_run *r, const char *error)
 {
 	forget_failure(r);
 	r->error = strdup(error);
@@ -173,7 +215,7 @@ static void blame(struct job_run *r, const char *error)
 static enum job_state side_again(struct job_run *r)
 {
 	if (++r->side_tries < JOB_SIDE_TRIES)
-		return wait_then(r, JOB_RETRY_LINK_MS * r->side_tries, r->state);
+		return job_wait_then(r, JOB_RETRY_LINK_MS * r->side_tries, r->state);
 	r->side_tries = 0;
 	r->delay_ms = r->ports->backoff(r->ports, r, 2);
 	return JOB_DELAYING;
@@ -199,7 +241,7 @@ static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
 	if (a->silent && (r->state == JOB_SPLITTING || r->state == JOB_BURYING || r->state == JOB_PROBING))
 		return side_crashed(r, a);
 	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
-		return wait_then(r, JOB_RETRY_LINK_MS, r->state);
+		return job_wait_then(r, JOB_RETRY_LINK_MS, r->state);
 	if (a->interrupted || (claim && a->class == PG_CLASS_STOPPED))
 		return a->finished ? JOB_ACKING : JOB_RELEASING;
 	if (claim && (a->class == PG_CLASS_DONE || a->class == PG_CLASS_NO_JOB))
@@ -209,7 +251,7 @@ static enum job_state side_failed(struct job_run *r, const struct tx_answer *a)
 	if (a->class == PG_CLASS_CONFLICT || a->class == PG_CLASS_CANCELLED || a->class == PG_CLASS_STALE ||
 	    (claim && a->class == PG_CLASS_REVISION))
 		return side_again(r);
-	say(r, "side-failed", job_state_name(r->state), a);
+	job_say(r, "side-failed", job_state_name(r->state), a);
 	keep_failure(r, a);
 	r->verdict.why = "what should become of a failed job cannot be done";
 	if (r->over)
@@ -259,7 +301,7 @@ static enum job_state work_answered(struct job_run *r, const struct tx_answer *a
 
 static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 {
-	unsigned rows = is_batch(r) ? a->rows : (unsigned)r->n;
+	unsigned rows = job_is_batch(r) ? a->rows : (unsigned)r->n;
 
 	if (a->settled)
 		return JOB_ACKING;
@@ -268,11 +310,11 @@ static enum job_state marked(struct job_run *r, const struct tx_answer *a)
 	case POLICY_START_RUN:
 		return JOB_RUNNING;
 	case POLICY_START_ALONE:
-		return hold_then(r, JOB_RUNNING);
+		return job_hold_then(r, JOB_RUNNING);
 	case POLICY_START_SPLIT:
-		return hold_then(r, JOB_SPLITTING);
+		return job_hold_then(r, JOB_SPLITTING);
 	default:
-		blame(r, "{\"message\": \"worker lost: workers died again and again while they ran this row\"}");
+		job_blame(r, "{\"message\": \"worker lost: workers died again and again while they ran this row\"}");
 		return JOB_BURYING;
 	}
 }
@@ -296,6 +338,8 @@ static enum job_state noted(struct job_run *r, const struct tx_answer *a)
 
 	if (a->status != 0)
 		return side_failed(r, a);
+	if (job_is_batch(r))
+		forget_mark(r); /* by the note */
 	f->noted = true;
 	f->settled = a->settled;
 	f->rows = a->rows;
@@ -323,7 +367,7 @@ static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
 		return turn_blind(r, a) ? JOB_SPLITTING : side_failed(r, a);
 	memcpy(r->parts, a->parts, sizeof(r->parts));
 	r->nparts = a->nparts;
-	say(r, "split", r->verdict.why, NULL);
+	job_say(r, "split", r->verdict.why, NULL);
 	if (r->nparts > 0 && !r->draining && r->facts.noted && r->facts.class != PG_CLASS_OUTAGE && r->facts.class != PG_CLASS_CONFLICT) {
 		r->descent = r->parts[0];
 		memmove(r->parts, r->parts + 1, --r->nparts * sizeof(r->parts[0]));
@@ -346,7 +390,7 @@ static void descend(struct job_run *r)
 	r->descent.number = 0;
 	r->settle = SETTLE_ACK;
 	r->nparts = r->again = r->side_tries = 0;
-	r->blind = r->marked = false;
+	r->blind = r->marked = r->mark_left = false;
 	job_move(r, JOB_RUNNING);
 }
 
@@ -359,7 +403,7 @@ static bool is_no_key(const struct job_run *r, const struct tx_answer *a)
 static enum job_state buried(struct job_run *r, const struct tx_answer *a)
 {
 	if (a->status != 0 && is_no_key(r, a)) {
-		say(r, "dropped", "its key is none of this table", NULL);
+		job_say(r, "dropped", "its key is none of this table", NULL);
 		return JOB_ACKING;
 	}
 	if (a->status != 0)
@@ -367,7 +411,7 @@ static enum job_state buried(struct job_run *r, const struct tx_answer *a)
 	r->failed_id = a->failed_id;
 	if (r->failed_id == 0)
 		return JOB_ACKING;
-	say(r, "buried", r->verdict.why, NULL);
+	job_say(r, "buried", r->verdict.why, NULL);
 	if (r->verdict.crashes)
 		return JOB_PAUSING;
 	return r->breaker_off ? JOB_ACKING : JOB_BREAKING;
@@ -379,7 +423,8 @@ static enum job_state retried(struct job_run *r, const struct tx_answer *a)
 		return side_failed(r, a);
 	if (a->settled || (r->kind == JOB_ROW && a->failed_id == 0))
 		return JOB_ACKING;
-	say(r, "retry", r->verdict.why, NULL);
+	job_say(r, "retry", r->verdict.why, NULL);
+	forget_mark(r);
 	if (r->kind == JOB_FAILED)
 		return JOB_DELAYING;
 	r->failed_id = a->failed_id;
@@ -391,13 +436,15 @@ static enum job_state paused(struct job_run *r, const struct tx_answer *a)
 {
 	if (a->status == 0) {
 		if (a->paused)
-			say(r, "paused", r->verdict.why, NULL);
+			job_say(r, "paused", r->verdict.why, NULL);
+		if (r->verdict.crashes && job_is_batch(r))
+			forget_mark(r);
 		/* What crashed the server is a dead letter by now, or a batch of its own. */
 		return r->verdict.crashes && (r->failed_id != 0 || r->kind == JOB_ROW) ? JOB_ACKING : JOB_RELEASING;
 	}
 	if (a->status != ST_SQL || a->class == PG_CLASS_OUTAGE)
-		return wait_then(r, JOB_RETRY_LINK_MS, JOB_PAUSING);
-	say(r, "side-failed", job_state_name(r->state), a);
+		return job_wait_then(r, JOB_RETRY_LINK_MS, JOB_PAUSING);
+	job_say(r, "side-failed", job_state_name(r->state), a);
 	r->delay_ms = r->ports->backoff(r->ports, r, 3);
 	return JOB_DELAYING;
 }
@@ -412,6 +459,9 @@ void job_run_on_tx(struct job_run *r, const struct tx_answer *a)
 	case JOB_MARKING:
 		to = a->status != 0 ? side_failed(r, a) : marked(r, a);
 		break;
+	case JOB_UNMARKING:
+		to = unmarked(r, a);
+		break;
 	case JOB_RUNNING:
 		to = work_answered(r, a);
 		break;
@@ -422,7 +472,7 @@ void job_run_on_tx(struct job_run *r, const struct tx_answer *a)
 		to = noted(r, a);
 		break;
 	case JOB_UNBLOCKING: /* whatever came of it: the claim decides */
-		to = wait_then(r, JOB_RETRY_LINK_MS * r->again, JOB_RUNNING);
+		to = job_wait_then(r, JOB_RETRY_LINK_MS * r->again, JOB_RUNNING);
 		break;
 	case JOB_SPLITTING:
 		to = split_done(r, a);
@@ -432,7 +482,7 @@ void job_run_on_tx(struct job_run *r, const struct tx_answer *a)
 		break;
 	case JOB_BREAKING: /* a count missed is no reason to run the job again */
 		if (a->status == 0 && a->paused)
-			say(r, "broken", "circuit breaker", a);
+			job_say(r, "broken", "circuit breaker", a);
 		break;
 	case JOB_RETRYING:
 		to = retried(r, a);
@@ -444,127 +494,14 @@ void job_run_on_tx(struct job_run *r, const struct tx_answer *a)
 	job_move(r, to);
 }
 
-/* ------------------------------------------------------------ judging */
-
-/* Groups of rows have no row in the ledger, and are judged by what this worker knows. */
-enum job_state job_enter_noting(struct job_run *r)
-{
-	struct policy_facts *f = &r->facts;
-
-	if (is_batch(r) || (r->kind == JOB_FAILED && r->n == 1))
-		return job_enter_tx(r);
-	f->noted = true;
-	f->rows = (unsigned)r->n;
-	f->attempts = r->note != POLICY_NOTE_CONFLICT;
-	f->conflicts = r->conflicts;
-	f->losses = r->losses;
-	return JOB_JUDGING;
-}
-
-static enum job_state again(struct job_run *r, uint64_t ms)
-{
-	r->again++;
-	return wait_then(r, ms, JOB_RUNNING);
-}
-
-static enum job_state later(struct job_run *r)
-{
-	unsigned failures;
-
-	if (r->verdict.act == POLICY_DELAY) {
-		r->delay_ms = r->ports->backoff(r->ports, r, 2);
-		return JOB_DELAYING;
-	}
-	if (!is_batch(r) && r->n > 1)
-		return wait_then(r, GROUP_PAUSE_MS, JOB_RUNNING);
-	failures = r->facts.attempts + r->facts.conflicts;
-	r->delay_ms = r->ports->backoff(r->ports, r, failures > 0 ? failures : 1);
-	if (!is_batch(r))
-		return JOB_RETRYING;
-	say(r, "retry", r->verdict.why, NULL);
-	return JOB_DELAYING;
-}
-
-static enum job_state split(struct job_run *r)
-{
-	r->alone = r->alone || r->verdict.alone;
-	return r->verdict.alone ? hold_then(r, JOB_SPLITTING) : JOB_SPLITTING;
-}
-
-/* Rows are divided here, in memory; each part is a claimed transaction of its own. */
-enum job_state job_enter_splitting(struct job_run *r)
-{
-	if (is_batch(r))
-		return job_enter_tx(r);
-	if (r->n == 1) { /* only a mark can ask for this */
-		r->alone = true;
-		return JOB_RELEASING;
-	}
-	say(r, "split", r->verdict.why, NULL);
-	r->ports->divide(r->ports, r);
-	return JOB_DONE;
-}
-
-enum job_state job_enter_judging(struct job_run *r)
-{
-	struct policy_verdict v = policy_judge(&r->facts, &r->limits);
-
-	/* A complete migration is not the one to blame, so there is nothing to find out. */
-	if (v.act == POLICY_PROBE && r->over) {
-		r->probe = r->facts.probe = POLICY_PROBE_FINE;
-		v = policy_judge(&r->facts, &r->limits);
-	}
-	r->verdict = v;
-	switch (v.act) {
-	case POLICY_ACK:
-		return JOB_ACKING;
-	case POLICY_DROP:
-		say(r, "dropped", v.why, NULL);
-		return JOB_ACKING;
-	case POLICY_AGAIN:
-		return again(r, 100 * (r->again + 1));
-	case POLICY_RELOAD:
-		r->ports->reload(r->ports, r);
-		return again(r, JOB_RELOAD_MS);
-	case POLICY_MARK:
-		r->again++;
-		return JOB_MARKING;
-	case POLICY_UNBLOCK:
-		if (!is_batch(r))
-			return again(r, JOB_RELOAD_MS);
-		r->again++;
-		return JOB_UNBLOCKING;
-	case POLICY_PROBE:
-		return JOB_PROBING;
-	case POLICY_NOTE:
-		r->note = v.note;
-		r->losses += v.note == POLICY_NOTE_LOSS;
-		r->conflicts += v.note == POLICY_NOTE_CONFLICT;
-		return JOB_NOTING;
-	case POLICY_WAIT:
-		return v.alone ? hold_then(r, JOB_RUNNING) : wait_then(r, JOB_RETRY_LINK_MS, JOB_RUNNING);
-	case POLICY_DELAY:
-	case POLICY_RETRY:
-		return later(r);
-	case POLICY_SPLIT:
-		return split(r);
-	case POLICY_BURY:
-		if (v.crashes)
-			blame(r, "{\"message\": \"the server crashed while this row was changed alone\"}");
-		return JOB_BURYING;
-	case POLICY_PAUSE:
-		return JOB_PAUSING;
-	default:
-		return JOB_RELEASING;
-	}
-}
-
 /* ------------------------------------------------------------ settling */
 
 enum job_state job_enter_settle(struct job_run *r)
 {
 	enum settle_kind kind = r->settle;
 
+	if (r->mark_left && r->state != JOB_ACKING)
+		return job_unmark_then(r, r->state);
 	if (r->state == JOB_DELAYING)
 		kind = SETTLE_DELAY;
 	else if (r->state == JOB_RELEASING)
@@ -572,7 +509,7 @@ enum job_state job_enter_settle(struct job_run *r)
 	if (r->ports->settle(r->ports, r, kind) == 0)
 		return JOB_STAY;
 	/* Redis is away. The lease runs out by itself, and what is done is done: the next one finds it so. */
-	return r->draining ? JOB_DONE : wait_then(r, JOB_RETRY_LINK_MS, r->state);
+	return r->draining ? JOB_DONE : job_wait_then(r, JOB_RETRY_LINK_MS, r->state);
 }
 
 void job_run_on_settled(struct job_run *r, int status)
@@ -584,14 +521,14 @@ void job_run_on_settled(struct job_run *r, int status)
 	} else if (status == 0 || (r->draining && status != ST_REDIS)) {
 		job_move(r, JOB_DONE);
 	} else if (status != ST_REDIS) {
-		job_move(r, wait_then(r, JOB_RETRY_LINK_MS, r->state));
+		job_move(r, job_wait_then(r, JOB_RETRY_LINK_MS, r->state));
 	} else if (r->state == JOB_ACKING && r->settle != SETTLE_ACK) {
 		/* No room for what it leaves behind: the audit pushes that from the ledger. */
-		say(r, "settle-failed", "Redis refused it", NULL);
+		job_say(r, "settle-failed", "Redis refused it", NULL);
 		r->settle = SETTLE_ACK;
 		job_move(r, JOB_ACKING);
 	} else {
-		say(r, "settle-failed", "Redis refused it; its lease runs out by itself", NULL);
+		job_say(r, "settle-failed", "Redis refused it; its lease runs out by itself", NULL);
 		job_move(r, JOB_DONE);
 	}
 }

@@ -11,6 +11,8 @@
  *                                                    ├─▶ DELAYING
  *                                                    └─▶ PAUSING ─▶ RELEASING
  *
+ * A job whose start is marked passes UNMARKING before DELAYING, RELEASING and the division of a group: this start was survived.
+ *
  * It may be suspended in every state but TAKEN, JUDGING and DONE. Which moves are legal is a table in job_states.c; job_move() is
  * the only writer of `state`. PostgreSQL commits before Redis hears of it: ACKING is reached only from a commit, or from a claim that says that
  * somebody else's commit was before ours.
@@ -31,6 +33,7 @@ struct mig;
 enum job_state {
 	JOB_TAKEN,
 	JOB_MARKING,
+	JOB_UNMARKING,
 	JOB_HOLDING,
 	JOB_RUNNING,
 	JOB_JUDGING,
@@ -68,13 +71,16 @@ struct job_run {
 
 	enum job_state state; /* written by job_move() alone */
 	enum job_state then;  /* WAITING, HOLDING: what comes next */
+	enum job_state leave; /* UNMARKING: the same */
 	uint64_t wait_ms;
 	enum tx_kind tx;         /* under way or last */
 	enum settle_kind settle; /* what ACKING says */
 	struct policy_verdict verdict;
 	enum policy_note note; /* what NOTING counts */
 	bool note_due;         /* a row's own error, noted by the transaction that splits or buries */
+	uint64_t serial;       /* set by the owner: among the runs of this worker */
 	bool marked;           /* its start is marked */
+	bool mark_left;        /* the ledger may have that mark: it was sent, and not taken back yet */
 	bool alone;            /* nothing else runs on this worker meanwhile */
 	bool want_mark;        /* taken over: mark it before it runs */
 	bool blind;            /* the predicate itself raises: split and bury without it */
@@ -124,17 +130,5 @@ void job_run_stop(struct job_run *r);
 
 const char *job_state_name(enum job_state s);
 bool job_state_may(enum job_state from, enum job_state to);
-
-/* private to job_states.c and job_run.c */
-typedef enum job_state (*job_enter_fn)(struct job_run *r);
-void job_move(struct job_run *r, enum job_state to);
-enum job_state job_enter_taken(struct job_run *r);
-enum job_state job_enter_tx(struct job_run *r);
-enum job_state job_enter_hold(struct job_run *r);
-enum job_state job_enter_judging(struct job_run *r);
-enum job_state job_enter_noting(struct job_run *r);
-enum job_state job_enter_waiting(struct job_run *r);
-enum job_state job_enter_splitting(struct job_run *r);
-enum job_state job_enter_settle(struct job_run *r);
 
 #endif

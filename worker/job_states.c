@@ -4,7 +4,7 @@
 #include <assert.h>
 
 #include "core/log.h"
-#include "worker/job_run.h"
+#include "worker/job_run_private.h"
 
 #define TO(s) (1u << JOB_##s)
 
@@ -18,6 +18,7 @@ static const struct {
 } states[JOB_STATES] = {
 	[JOB_TAKEN] = { "taken", TO(MARKING) | TO(RUNNING) | TO(HOLDING) | TO(RELEASING), job_enter_taken },
 	[JOB_MARKING] = { "marking", SIDE_FAILED | TO(RUNNING) | TO(HOLDING) | TO(SPLITTING) | TO(BURYING), job_enter_tx },
+	[JOB_UNMARKING] = { "unmarking", TO(WAITING) | TO(DELAYING) | TO(RELEASING) | TO(SPLITTING), job_enter_unmarking },
 	[JOB_HOLDING] = { "holding", TO(RUNNING) | TO(SPLITTING) | TO(RELEASING), job_enter_hold },
 	[JOB_RUNNING] = { "running", TO(JUDGING) | TO(WAITING), job_enter_tx },
 	[JOB_JUDGING] = { "judging",
@@ -28,17 +29,17 @@ static const struct {
 	[JOB_NOTING] = { "noting", SIDE_FAILED | TO(JUDGING), job_enter_noting },
 	[JOB_WAITING] = { "waiting",
 			  TO(RUNNING) | TO(MARKING) | TO(PROBING) | TO(NOTING) | TO(SPLITTING) | TO(BURYING) | TO(BREAKING) | TO(RETRYING) |
-				  TO(PAUSING) | TO(UNBLOCKING) | TO(ACKING) | TO(DELAYING) | TO(RELEASING),
+				  TO(PAUSING) | TO(UNBLOCKING) | TO(UNMARKING) | TO(ACKING) | TO(DELAYING) | TO(RELEASING),
 			  job_enter_waiting },
 	[JOB_UNBLOCKING] = { "unblocking", SIDE_FAILED, job_enter_tx },
-	[JOB_SPLITTING] = { "splitting", SIDE_FAILED | TO(SPLITTING) | TO(JUDGING), job_enter_splitting },
+	[JOB_SPLITTING] = { "splitting", SIDE_FAILED | TO(SPLITTING) | TO(JUDGING) | TO(UNMARKING), job_enter_splitting },
 	[JOB_BURYING] = { "burying", SIDE_FAILED | TO(BURYING) | TO(BREAKING) | TO(JUDGING), job_enter_tx },
 	[JOB_BREAKING] = { "breaking", TO(ACKING) | TO(WAITING), job_enter_tx },
 	[JOB_RETRYING] = { "retrying", SIDE_FAILED, job_enter_tx },
 	[JOB_PAUSING] = { "pausing", TO(WAITING) | TO(RELEASING) | TO(ACKING) | TO(DELAYING), job_enter_tx },
 	[JOB_ACKING] = { "acking", TO(DONE) | TO(WAITING) | TO(ACKING) | TO(RUNNING), job_enter_settle },
-	[JOB_DELAYING] = { "delaying", TO(DONE) | TO(WAITING), job_enter_settle },
-	[JOB_RELEASING] = { "releasing", TO(DONE) | TO(WAITING), job_enter_settle },
+	[JOB_DELAYING] = { "delaying", TO(DONE) | TO(WAITING) | TO(UNMARKING), job_enter_settle },
+	[JOB_RELEASING] = { "releasing", TO(DONE) | TO(WAITING) | TO(UNMARKING), job_enter_settle },
 	[JOB_DONE] = { "done", 0, NULL },
 };
 

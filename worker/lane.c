@@ -51,6 +51,7 @@ static const struct {
 		      FAILPOINT_worker_buried },
 	[TX_BREAKER] = { .done = FAILPOINT_worker_breaker_asked },
 	[TX_RETRY] = { FAILPOINT_worker_before_retry, FAILPOINT_none, FAILPOINT_worker_retry_sent, FAILPOINT_worker_retrying },
+	[TX_UNMARK] = { FAILPOINT_worker_before_unmark, FAILPOINT_none, FAILPOINT_worker_unmark_sent, FAILPOINT_worker_unmarked },
 	[TX_PAUSE] = { .before = FAILPOINT_worker_before_pause, .done = FAILPOINT_worker_pause_done },
 };
 
@@ -322,13 +323,16 @@ void lane_start(struct lane *l, struct job_run *r)
 
 	snprintf(l->name, sizeof(l->name), "%s/%u", l->worker->name, l->index + 1);
 	snprintf(l->application, sizeof(l->application), "drover %s", l->name);
-	l->who = (struct tx_who){
-		.worker = l->worker->name, .lane = l->name, .application = l->application, .lease_ms = l->worker->options->lease_ms
-	};
+	l->who = (struct tx_who){ .worker = l->worker->name,
+				  .token = l->worker->token,
+				  .lane = l->name,
+				  .application = l->application,
+				  .lease_ms = l->worker->options->lease_ms };
 	r->limits = (struct policy_limits){ .tries = (unsigned)m->settings.tries,
 					    .conflict_budget_ms = m->settings.conflict_budget_s * 1000 };
 	r->over = m->state == MIG_OVER;
 	r->breaker_off = !m->settings.breaker.on;
+	r->serial = ++l->worker->runs;
 	l->run = r;
 	l->started_ms = worker_now();
 	m->busy++;

@@ -303,7 +303,7 @@ void mig_divide(struct mig *m, struct job_run *r)
 		part->losses = r->losses;
 		part->conflicts = r->conflicts > 0 ? POLICY_CONFLICTS_SPLIT - 1 : 0;
 		part->alone = r->alone;
-		part->marked = r->marked;
+		part->want_mark = r->want_mark;
 		part->probe = r->probe;
 		DL_PREPEND(m->runs, part);
 	}

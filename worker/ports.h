@@ -20,7 +20,8 @@ struct job_run;
 enum tx_kind {
 	TX_WORK,    /* claim, transform, finish */
 	TX_PROBE,   /* the transform over no rows, rolled back */
-	TX_MARK,    /* count a start */
+	TX_MARK,    /* mark a start */
+	TX_UNMARK,  /* it was survived: take the mark back */
 	TX_NOTE,    /* count a failure (run->note), ask how many there were */
 	TX_UNBLOCK, /* end the backend of a dead lane that holds the claim */
 	TX_SPLIT,   /* a batch becomes its parts */
@@ -54,7 +55,7 @@ struct tx_answer {
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */
 	double conflict_s;                          /* NOTE */
 	bool crowded;                               /* NOTE of a time-out */
-	unsigned starts;                            /* MARK */
+	unsigned starts;                            /* MARK: of which nobody has heard that they ended, this one included */
 	struct tx_part parts[TX_PARTS_MAX];         /* SPLIT */
 	unsigned nparts;
 	int64_t failed_id; /* BURY, RETRY: the dead letter; 0: there was nothing to bury */

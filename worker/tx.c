@@ -112,7 +112,7 @@ static void claim_batch(struct tx *t, const struct job_run *r, bool is_marked)
 static void note_due(struct tx *t, const struct job_run *r, const struct tx_who *who)
 {
 	if (r->note_due)
-		step(t, POLICY_FINISH, 0, "SELECT drover.note_batch($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, who->worker,
+		step(t, POLICY_FINISH, 0, "SELECT drover.note_batch($1, $2, $3, $4, $5, NULL)", 5, r->mig->id_text, t->number, who->worker,
 		     policy_note_name(POLICY_NOTE_RETRY), r->message);
 }
 
@@ -210,10 +210,24 @@ static void build_mark(struct tx *t, const struct job_run *r, const struct tx_wh
 	small_settings(t, m, who);
 	if (r->kind == JOB_FAILED) {
 		ids_literal(t, r);
-		step(t, POLICY_FINISH, 1, "SELECT drover.mark_failed_start($1, $2) AS starts, 1 AS rows", 2, m->id_text, t->claims.data);
+		step(t, POLICY_FINISH, 1, "SELECT drover.mark_failed_start($1, $2, $3) AS starts, 1 AS rows", 3, m->id_text, t->claims.data,
+		     t->mark);
 	} else {
-		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.mark_start($1, $2, $3)", 3, m->id_text, t->number, who->worker);
+		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.mark_start($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker,
+		     t->mark);
 	}
+	commit(t);
+}
+
+static void build_unmark(struct tx *t, const struct job_run *r, const struct tx_who *who)
+{
+	const struct mig *m = r->mig;
+
+	begin(t);
+	small_settings(t, m, who);
+	ids_literal(t, r);
+	step(t, POLICY_FINISH, 0, "SELECT drover.unmark_start($1, $2, $3, $4)", 4, m->id_text, t->claims.data, flag(r->kind == JOB_FAILED),
+	     t->mark);
 	commit(t);
 }
 
@@ -229,8 +243,8 @@ static void build_note(struct tx *t, const struct job_run *r, const struct tx_wh
 	if (r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, SQL_WORKER_FAILED_LOOK, 3, m->id_text, t->number, policy_note_name(r->note));
 	else
-		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.note_batch($1, $2, $3, $4, $5)", 5, m->id_text, t->number, who->worker,
-		     policy_note_name(r->note), r->message);
+		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.note_batch($1, $2, $3, $4, $5, $6)", 6, m->id_text, t->number, who->worker,
+		     policy_note_name(r->note), r->message, t->mark);
 	if (r->note == POLICY_NOTE_TIMEOUT || r->note == POLICY_NOTE_WAIT) {
 		snprintf(t->count, sizeof(t->count), "%d", POLICY_SPLITS_MAX);
 		step(t, POLICY_FINISH, 2, SQL_WORKER_SPLITS, 2, m->id_text, t->count);
@@ -299,8 +313,8 @@ static void build_bury(struct tx *t, const struct job_run *r, const struct tx_wh
 		     who->worker, error_of(r));
 	else if (r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1,
-		     "SELECT CASE drover.fail_again($1, $2, 'retry', NULL, $3, $4) WHEN 'dead' THEN $2::bigint END AS id", 4, m->id_text,
-		     t->number, who->worker, error_of(r));
+		     "SELECT CASE drover.fail_again($1, $2, 'retry', NULL, $3, $4, NULL) WHEN 'dead' THEN $2::bigint END AS id", 4,
+		     m->id_text, t->number, who->worker, error_of(r));
 	else
 		step(t, POLICY_FINISH, 1, "SELECT drover.bury_batch($1, $2, $3, $4) AS id", 4, m->id_text, t->number, who->worker,
 		     error_of(r));
@@ -320,8 +334,8 @@ static void build_retry(struct tx *t, const struct job_run *r, const struct tx_w
 	begin(t);
 	if (r->kind == JOB_FAILED) {
 		small_settings(t, m, who);
-		step(t, POLICY_FINISH, 1, "SELECT drover.fail_again($1, $2, $3, $4, $5, $6) AS state", 6, m->id_text, t->number, kind,
-		     t->delay, who->worker, error_of(r));
+		step(t, POLICY_FINISH, 1, "SELECT drover.fail_again($1, $2, $3, $4, $5, $6, $7) AS state", 7, m->id_text, t->number, kind,
+		     t->delay, who->worker, error_of(r), t->mark);
 	} else {
 		full_settings(t, m, who);
 		claim_rows(t, r, false);
@@ -363,8 +377,8 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 		ids_literal(t, r);
 		begin(t);
 		small_settings(t, r->mig, who);
-		step(t, POLICY_FINISH, 1, "SELECT drover.pause_crashing($1, $2, $3, $4, $5, $6) AS paused", 6, r->mig->id_text,
-		     t->claims.data, flag(r->kind == JOB_FAILED), flag(r->failed_id == 0), who->worker, t->json.data);
+		step(t, POLICY_FINISH, 1, "SELECT drover.pause_crashing($1, $2, $3, $4, $5, $6, $7) AS paused", 7, r->mig->id_text,
+		     t->claims.data, flag(r->kind == JOB_FAILED), flag(r->failed_id == 0), who->worker, t->json.data, t->mark);
 		commit(t);
 		return;
 	}
@@ -376,18 +390,13 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 	small_settings(t, r->mig, who);
 	step(t, POLICY_FINISH, 1, "SELECT drover.set_state($1, '{running}', 'paused', $2, $3) AS paused", 3, r->mig->id_text, who->worker,
 	     t->json.data);
-	if (r->marked) {
-		ids_literal(t, r);
-		step(t, POLICY_FINISH, 0, "SELECT drover.unmark_start($1, $2, $3)", 3, r->mig->id_text, t->claims.data,
-		     flag(r->kind == JOB_FAILED));
-	}
 	commit(t);
 }
 
 static void (*const builders[TX_NR])(struct tx *t, const struct job_run *r, const struct tx_who *who) = {
-	[TX_WORK] = build_work,       [TX_PROBE] = build_probe, [TX_MARK] = build_mark, [TX_NOTE] = build_note,
-	[TX_UNBLOCK] = build_unblock, [TX_SPLIT] = build_split, [TX_BURY] = build_bury, [TX_RETRY] = build_retry,
-	[TX_BREAKER] = build_breaker, [TX_PAUSE] = build_pause,
+	[TX_WORK] = build_work,       [TX_PROBE] = build_probe, [TX_MARK] = build_mark,     [TX_NOTE] = build_note,
+	[TX_UNBLOCK] = build_unblock, [TX_SPLIT] = build_split, [TX_BURY] = build_bury,     [TX_RETRY] = build_retry,
+	[TX_BREAKER] = build_breaker, [TX_PAUSE] = build_pause, [TX_UNMARK] = build_unmark,
 };
 
 int tx_build(struct tx *t, enum tx_kind kind, const struct job_run *r, const struct tx_who *who)
@@ -400,6 +409,7 @@ int tx_build(struct tx *t, enum tx_kind kind, const struct job_run *r, const str
 	t->kind = kind;
 	snprintf(t->number, sizeof(t->number), "%" PRId64, r->entries[0]->job.number);
 	snprintf(t->count, sizeof(t->count), "%zu", r->n);
+	snprintf(t->mark, sizeof(t->mark), "%s %s-%" PRIu64, who->worker, who->token, r->serial);
 	builders[kind](t, r, who);
 	/* Each statement has the server's own time-out; this is for a server that does not answer. */
 	t->query_timeout_ms = heavy ? r->mig->settings.query_timeout_ms : SIDE_TIMEOUT_MS;

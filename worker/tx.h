@@ -29,12 +29,14 @@ struct tx {
 	const char *params[TX_PARAMS_MAX]; /* of the settings and of our own statements */
 	unsigned nparams;
 	char number[24], count[24], ways[8], delay[24], percent[12], window[12], lease[24];
+	char mark[224];                                 /* names the run, among all that ever were */
 	struct buf windows, claims, column, item, json; /* parameters, and what they are made of */
 	struct buf error, message;                      /* of an answer */
 };
 
 struct tx_who {
 	const char *worker;      /* its name */
+	const char *token;       /* tells this process from another of the same name */
 	const char *lane;        /* "name/1" */
 	const char *application; /* "drover name/1" */
 	uint64_t lease_ms;

@@ -207,6 +207,7 @@ struct worker {
 	bool gone_asked;
 	bool alone; /* one run has the worker for itself */
 	uint64_t started_ms;
+	uint64_t runs; /* started so far: names them */
 	uint64_t jobs_taken, jobs_done, rows_done, dead_letters;
 	uint64_t settling; /* give-backs under way that belong to no lane */
 	unsigned reclaims; /* answers awaited of reclaim.c */

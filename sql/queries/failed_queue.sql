@@ -9,7 +9,7 @@ WITH chosen AS (
      FOR NO KEY UPDATE OF f
 ), queued AS (
   UPDATE drover.failed_jobs AS f
-     SET state = 'queued', attempts = 0, conflicts = 0, losses = 0, starts = 0, conflict_since = NULL, due_at = NULL, queued_at = now(),
+     SET state = 'queued', attempts = 0, conflicts = 0, losses = 0, marks = NULL, conflict_since = NULL, due_at = NULL, queued_at = now(),
          replays = f.replays + 1, history = drover.history_add(f, 'replayed by ' || $10::text)
     FROM chosen WHERE f.id = chosen.id
   RETURNING f.id, f.migration_id

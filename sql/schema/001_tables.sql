@@ -79,7 +79,7 @@ CREATE TABLE drover.batches (
                                   'closed')),  -- a window none of whose rows is left
   retry_count    integer NOT NULL DEFAULT 0,   -- failures after which it was tried again
   conflicts      integer NOT NULL DEFAULT 0,   -- those among them that were conflicts: they use up time, not tries
-  starts         integer NOT NULL DEFAULT 0,   -- start marks, made once the batch was taken over from a dead worker
+  marks          text[],                       -- runs of it that began and of which nobody has heard that they ended; NULL: it was never taken over
   losses         integer NOT NULL DEFAULT 0,   -- crashes of the server while it ran
   rows_changed   integer NOT NULL DEFAULT 0,
   rows_skipped   integer NOT NULL DEFAULT 0,
@@ -126,7 +126,7 @@ CREATE TABLE drover.failed_jobs (
   queued_at       timestamptz,                 -- of the last replay
   replays         integer NOT NULL DEFAULT 0,
   losses          integer NOT NULL DEFAULT 0,
-  starts          integer NOT NULL DEFAULT 0,
+  marks           text[],                      -- as a batch's
   history         jsonb NOT NULL DEFAULT '[]', -- what became of it before: [{at, event, sqlstate, message, worker}], the last 50
   UNIQUE (migration_id, key_hash)
 ) WITH (fillfactor = 70);

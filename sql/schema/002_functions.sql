@@ -50,7 +50,7 @@ DECLARE
   b record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  SELECT first_key, last_key, keys, root, state, starts, rows, retry_count, conflicts INTO b
+  SELECT first_key, last_key, keys, root, state, marks, rows, retry_count, conflicts INTO b
     FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
   IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
     RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
@@ -58,7 +58,7 @@ BEGIN
   IF b.state <> 'queued' THEN
     RAISE EXCEPTION 'the batch is %', b.state USING ERRCODE = 'DR001';
   END IF;
-  IF b.starts > 0 AND NOT p_marked THEN
+  IF b.marks IS NOT NULL AND NOT p_marked THEN
     RAISE EXCEPTION 'the batch was taken over before' USING ERRCODE = 'DR006';
   END IF;
   PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
@@ -99,15 +99,15 @@ DECLARE
   f record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, true);
-  SELECT array_agg(id) AS ids, array_agg(key ORDER BY id) AS keys, max(cardinality(key)) AS columns, max(starts) AS starts INTO f
+  SELECT array_agg(id) AS ids, array_agg(key ORDER BY id) AS keys, max(cardinality(key)) AS columns, bool_or(marks IS NOT NULL) AS watched INTO f
     FROM (SELECT locked.* FROM (SELECT DISTINCT u.id FROM unnest(p_ids) AS u(id) ORDER BY u.id) AS wanted
-           CROSS JOIN LATERAL (SELECT j.id, j.key, j.starts FROM drover.failed_jobs AS j
+           CROSS JOIN LATERAL (SELECT j.id, j.key, j.marks FROM drover.failed_jobs AS j
                                 WHERE j.id = wanted.id AND j.migration_id = p_migration AND j.state IN ('queued', 'retrying')
                                   FOR NO KEY UPDATE) AS locked) AS claimed;
   IF f.ids IS NULL THEN
     RAISE EXCEPTION 'nothing of it is queued' USING ERRCODE = 'DR001';
   END IF;
-  IF f.starts > 0 AND NOT p_marked THEN
+  IF f.watched AND NOT p_marked THEN
     RAISE EXCEPTION 'the job was taken over before' USING ERRCODE = 'DR006';
   END IF;
   PERFORM set_config('drover.failed', f.ids::text, true), set_config('drover.batch', '', true),
@@ -156,8 +156,8 @@ $$;
 
 -- Note a failure of a batch that will be tried again. What the policy needs to know comes back; all NULL if it is not queued any more.
 -- Crashes are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
--- Whoever notes a failure survived this start: its mark is taken back, but never the one of the first take-over.
-CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text,
+-- Whoever notes a failure survived this run: its mark is taken back.
+CREATE FUNCTION drover.note_batch(p_migration integer, p_number bigint, p_worker text, p_kind text, p_error text, p_mark text,
                                   OUT state text, OUT rows integer, OUT attempts integer, OUT conflicts integer, OUT losses integer,
                                   OUT conflict_s double precision)
 LANGUAGE sql AS $$
@@ -165,7 +165,7 @@ LANGUAGE sql AS $$
   UPDATE drover.batches AS b
      SET retry_count = b.retry_count + (p_kind IN ('conflict', 'retry', 'timeout'))::integer,
          conflicts = b.conflicts + (p_kind = 'conflict')::integer,
-         losses = b.losses + (p_kind = 'loss')::integer, starts = b.starts - (b.starts > 1)::integer,
+         losses = b.losses + (p_kind = 'loss')::integer, marks = array_remove(b.marks, p_mark),
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
          failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
@@ -179,33 +179,29 @@ LANGUAGE sql AS $$
     FROM noted n
 $$;
 
--- Mark the start of a batch that was taken over, in a transaction of its own. Returns its starts so far, NULL if it is not queued.
-CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text, OUT starts integer, OUT rows integer)
+-- Mark a run of a batch that was taken over, in a transaction of its own. p_mark names the run: said twice, it counts once. Returns the runs of
+-- which nobody has heard that they ended, this one included; NULL if it is not queued.
+CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text, p_mark text, OUT starts integer, OUT rows integer)
 LANGUAGE sql AS $$
-  UPDATE drover.batches AS b SET starts = b.starts + 1, worker = p_worker, started_at = now()
-   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued' RETURNING b.starts, b.rows
+  UPDATE drover.batches AS b SET marks = array_append(array_remove(b.marks, p_mark), p_mark), worker = p_worker, started_at = now()
+   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued' RETURNING cardinality(b.marks), b.rows
 $$;
 
-CREATE FUNCTION drover.mark_failed_start(p_migration integer, p_ids bigint[]) RETURNS integer
+CREATE FUNCTION drover.mark_failed_start(p_migration integer, p_ids bigint[], p_mark text) RETURNS integer
 LANGUAGE sql AS $$
   WITH marked AS (
-    UPDATE drover.failed_jobs SET starts = starts + 1
-     WHERE migration_id = p_migration AND id = ANY (p_ids) AND state IN ('queued', 'retrying') RETURNING starts)
+    UPDATE drover.failed_jobs SET marks = array_append(array_remove(marks, p_mark), p_mark)
+     WHERE migration_id = p_migration AND id = ANY (p_ids) AND state IN ('queued', 'retrying') RETURNING cardinality(marks) AS starts)
   SELECT max(starts) FROM marked
 $$;
 
--- Whoever pauses survived this start as well: its mark is taken back, as in drover.note_batch(). No pause waits for a row that is locked.
-CREATE FUNCTION drover.unmark_start(p_migration integer, p_numbers bigint[], p_failed boolean) RETURNS void
+-- Whoever gives a job back survived it: its mark is taken back. Batches, or dead letters (p_failed).
+CREATE FUNCTION drover.unmark_start(p_migration integer, p_numbers bigint[], p_failed boolean, p_mark text) RETURNS void
 LANGUAGE sql AS $$
-  UPDATE drover.batches SET starts = starts - 1
-   WHERE migration_id = p_migration
-     AND number IN (SELECT b.number FROM drover.batches AS b
-                     WHERE NOT p_failed AND b.migration_id = p_migration AND b.number = ANY (p_numbers) AND b.state = 'queued' AND b.starts > 1
-                       FOR NO KEY UPDATE SKIP LOCKED);
-  UPDATE drover.failed_jobs SET starts = starts - 1
-   WHERE id IN (SELECT f.id FROM drover.failed_jobs AS f
-                 WHERE p_failed AND f.migration_id = p_migration AND f.id = ANY (p_numbers) AND f.state IN ('queued', 'retrying')
-                   AND f.starts > 1 FOR NO KEY UPDATE SKIP LOCKED)
+  UPDATE drover.batches SET marks = array_remove(marks, p_mark)
+   WHERE NOT p_failed AND migration_id = p_migration AND number = ANY (p_numbers) AND p_mark = ANY (marks);
+  UPDATE drover.failed_jobs SET marks = array_remove(marks, p_mark)
+   WHERE p_failed AND migration_id = p_migration AND id = ANY (p_numbers) AND p_mark = ANY (marks)
 $$;
 
 -- Close a claimed batch whose children were inserted in this transaction. Without children nothing of it was left: it is done.
@@ -224,9 +220,9 @@ BEGIN
   RETURNING b.state INTO v_state;
   UPDATE drover.batches SET rows_skipped = rows
    WHERE migration_id = p_migration AND number = p_number AND v_state = 'done';
-  UPDATE drover.batches AS c SET starts = 2
+  UPDATE drover.batches AS c SET marks = b.marks[1:2]
     FROM drover.batches AS b
-   WHERE b.migration_id = p_migration AND b.number = p_number AND b.starts >= 3
+   WHERE b.migration_id = p_migration AND b.number = p_number AND cardinality(b.marks) >= 3
      AND c.migration_id = p_migration AND c.root = coalesce(b.root, b.number) AND c.parent = b.number;
   RETURN v_state;
 END $$;
@@ -312,14 +308,15 @@ END $$;
 
 -- A claimed replay or retry failed: it waits for its next attempt (p_due_ms), or is dead again. If the plan's row_image has looked at
 -- the row in this transaction and found none that is pending, there is nothing dead about it. Returns what it is now, NULL if it was not queued.
-CREATE FUNCTION drover.fail_again(p_migration integer, p_id bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb) RETURNS text
+CREATE FUNCTION drover.fail_again(p_migration integer, p_id bigint, p_kind text, p_due_ms bigint, p_worker text, p_error jsonb, p_mark text)
+RETURNS text
 LANGUAGE sql AS $$
   UPDATE drover.failed_jobs AS f
      SET state = CASE WHEN p_due_ms IS NOT NULL THEN 'retrying'
                       WHEN pg_catalog.current_setting('drover.row', true) = '' THEN 'not pending' ELSE 'dead' END,
          attempts = f.attempts + (p_kind NOT IN ('loss', 'wait'))::integer, conflicts = f.conflicts + (p_kind = 'conflict')::integer,
          losses = f.losses + (p_kind = 'loss')::integer,
-         starts = f.starts - (f.starts > 1)::integer, -- as in drover.note_batch()
+         marks = array_remove(f.marks, p_mark), -- as in drover.note_batch()
          due_at = now() + p_due_ms * interval '1 ms', last_failed_at = now(), worker = p_worker,
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(f.conflict_since, now()) END,
          sqlstate = e.sqlstate, message = e.message, detail = e.detail, hint = e.hint, context = e.context,
@@ -362,10 +359,10 @@ BEGIN
 END $$;
 
 -- Pause a migration one of whose jobs crashed the server again and again; p_numbers of its batches, windows or dead letters (p_failed).
--- What is set aside runs from now on as after the death of three workers: alone and split, so that each resume finds the row that does it
+-- What is set aside runs from now on as after three runs that ended in a death: alone and split, so that each resume finds the row that does it
 -- closer, at the price of one more crash at most. Windows of row jobs become batches for this. Returns whether it was this that paused it.
 CREATE FUNCTION drover.pause_crashing(p_migration integer, p_numbers bigint[], p_failed boolean, p_set_aside boolean, p_actor text,
-                                      p_reason text) RETURNS boolean
+                                      p_reason text, p_mark text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
   v_where text;
@@ -377,7 +374,9 @@ BEGIN
     SELECT format('batch %s, %s rows, keys %s to %s', min(number), sum(rows), (array_agg(first_key::text ORDER BY number))[1],
                   (array_agg(last_key::text ORDER BY number DESC))[1]) INTO v_where
       FROM drover.batches WHERE migration_id = p_migration AND number = ANY (p_numbers);
-    UPDATE drover.batches SET state = 'queued', starts = greatest(starts, 3), losses = greatest(losses, 2)
+    UPDATE drover.batches
+       SET state = 'queued', losses = greatest(losses, 2),
+           marks = (array_remove(marks, p_mark) || array_fill('crash'::text, ARRAY[3]))[1:greatest(cardinality(array_remove(marks, p_mark)), 3)]
      WHERE migration_id = p_migration AND number = ANY (p_numbers) AND state IN ('queued', 'open') AND p_set_aside;
   END IF;
   RETURN drover.set_state(p_migration, '{running}', 'paused', p_actor, p_reason || ': ' || left(v_where, 500));

@@ -3,9 +3,8 @@
 import os
 import signal
 import time
-from pathlib import Path
 
-from lib.process import command_line, marked_processes
+from lib.process import command_line, is_stopped, marked_processes
 
 SPUN = 0.8, 4.0  # of one core, for so many seconds
 RESIDENT_KIB = 400_000  # with AddressSanitizer's own
@@ -61,13 +60,6 @@ class Fleet:
         return self.producer
 
     @staticmethod
-    def is_stopped(pid):
-        try:
-            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        except OSError:
-            return False
-
-    @staticmethod
     def wake(pid):
         try:
             os.kill(pid, signal.SIGCONT)
@@ -89,7 +81,7 @@ class Fleet:
     def _wake_zombies(self):
         """Who stopped at a fail point sleeps for longer than a lease."""
         for process in [*self.workers, self.producer]:
-            if process.fail_point and "=stop@" in process.fail_point and process.running and self.is_stopped(process.pid):
+            if process.fail_point and "=stop@" in process.fail_point and process.running and is_stopped(process.pid):
                 since = self.stopped.setdefault(process, time.monotonic())
                 if time.monotonic() - since > 1.5 * self.lease_s:
                     self.reached.append(process.fail_point.partition("@")[0])

@@ -146,14 +146,19 @@ def with_a_locked_row(case):
     case.application.close()
 
 
-def at_a_pause(case):
+def at_a_pause(case, more=""):
     case.path = case.migration()
     queue(case.drover, case.path)
+    case.pg.sql(more)
     case.pg.sql("ALTER TABLE t RENAME COLUMN n TO gone")
     case.died(case.worker())
     case.pg.sql("ALTER TABLE t RENAME COLUMN gone TO n")
     if state(case.pg, "m")[0] == "paused":
         case.drover.run("resume", "m")
+
+
+def at_a_pause_of_what_was_taken_over(case):
+    at_a_pause(case, "UPDATE drover.batches SET marks = '{}'")
 
 
 def producing(case):
@@ -223,6 +228,7 @@ DEATHS = [
     (with_a_locked_row, BATCHES, ["worker_before_note", "worker_noted", "worker_before_delay", "worker_delay_sent"]),
     (with_a_locked_row, ROWWISE, ["worker_before_retry", "worker_retry_sent", "worker_retrying", "worker_retry_pushed"]),
     (at_a_pause, SOME, ["worker_before_pause", "worker_pause_done"]),
+    (at_a_pause_of_what_was_taken_over, BATCHES, ["worker_before_unmark", "worker_unmark_sent", "worker_unmarked"]),
     (producing, ["ledger batches"], ["schema_before_commit", "schema_installed", "register_before_commit", "registered"]),
     (producing, ANY, ["producer_leased", "scan_before_commit", "scan_committed", "push_one", "scan_pushed", "scan_marked", "audit_begun",
                       "audit_walked"]),

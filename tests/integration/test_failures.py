@@ -2,10 +2,11 @@
 
 import json
 import re
+import signal
 
 import pytest
 
-from lib.process import wait_for
+from lib.process import is_stopped, wait_for
 from lib.scenario import Gate, dead, delayed, finish, queue, rows_done, state, stream, wait_for_state
 
 MODES = ["batch", "row"]
@@ -455,13 +456,42 @@ def test_starts_that_were_survived_are_no_deaths(pg, drover):
     in_retries(pg, drover)
     path = migration(drover, "-- drover: set b = a\n-- drover: lock-timeout 20ms")
     queue(drover, path)
-    pg.sql("UPDATE drover.batches SET starts = 1")
+    pg.sql("UPDATE drover.batches SET marks = '{}'")
     with pg.conn(autocommit=False) as app:
         app.execute("SELECT FROM t FOR UPDATE")
         drover.worker()
         wait_for(lambda: pg.value("SELECT retry_count FROM drover.batches") >= 8, "its row is locked, again and again")
     wait_for(lambda: state(pg, "m")[0] == "complete", "the job is done")
     assert pg.sql("SELECT b, (SELECT count(*) FROM drover.failed_jobs) FROM t") == [(1, 0)]
+
+
+def test_a_job_that_is_given_back_again_and_again_is_not_taken_for_one_that_kills_its_workers(pg, drover, redis):
+    """Three workers died under it, two more would make it a dead letter. Six more times it is paused between its mark and its claim."""
+    table(pg, 1)
+    path = migration(drover, "-- drover: set b = a\n-- drover: pending b IS NULL")
+    queue(drover, path)
+    pg.sql("UPDATE drover.batches SET marks = '{x, y, z}'")
+    for _ in range(6):
+        worker = drover.worker(env={"DROVER_FAILPOINT": "worker_marked=stop@1"})
+        wait_for(lambda: is_stopped(worker.pid), "its start is marked")
+        drover.run("pause", "m")
+        worker.signal(signal.SIGCONT)
+        wait_for(lambda: pg.value("SELECT marks FROM drover.batches") == ["x", "y", "z"], "the mark is taken back")
+        wait_for(lambda: redis.client().xpending(stream(pg, "m"), "workers")["pending"] == 0, "the job is given back")
+        worker.terminate()
+        worker.wait()
+        drover.run("resume", "m")
+    finish(drover, path)
+    assert pg.sql("SELECT b, (SELECT count(*) FROM drover.failed_jobs) FROM t") == [(1, 0)]
+
+
+def test_a_start_whose_mark_was_not_heard_of_is_one_start(pg, drover):
+    table(pg, 1)
+    queue(drover, migration(drover, "-- drover: set b = a"))
+    mark = "SELECT starts FROM drover.mark_start(1, (SELECT number FROM drover.batches), 'a', %s)"
+    assert [pg.value(mark, (run,)) for run in ("a 1", "a 1", "b 1", "a 1")] == [1, 1, 2, 2]
+    pg.sql("SELECT drover.unmark_start(1, ARRAY(SELECT number FROM drover.batches), false, 'a 1')")
+    assert pg.value("SELECT marks FROM drover.batches") == ["b 1"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -516,7 +546,7 @@ def test_pauses_that_a_job_survived_are_no_deaths(pg, drover):
               CREATE TABLE full_disk (); CREATE FUNCTION f(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
                 IF to_regclass('full_disk') IS NOT NULL THEN RAISE 'no space' USING ERRCODE = '53100'; END IF; RETURN i; END $$""")
     drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = f(a)\n-- drover: pending b IS NULL\n"))
-    pg.sql("UPDATE drover.batches SET starts = 1")
+    pg.sql("UPDATE drover.batches SET marks = '{}'")
     worker = drover.worker()
     for _ in range(7):
         wait_for(lambda: pg.value("SELECT state FROM drover.migrations") == "paused", "it is paused")

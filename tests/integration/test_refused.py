@@ -224,7 +224,7 @@ def test_servers_that_go_away_five_times_under_the_same_job_are_not_its_fault(ow
     own.pg.sql("UPDATE gate SET closed = false")
     wait_for(lambda: state(own.pg, "m")[0] == "complete", lambda: f"complete, not {state(own.pg, 'm')}")
     assert own.pg.value("SELECT count(*) FROM t WHERE b = a") == 60
-    assert own.pg.sql("SELECT sum(losses)::int, sum(starts)::int, sum(retry_count)::int FROM drover.batches") == [(0, 0, 0)]
+    assert own.pg.sql("SELECT sum(losses)::int, count(marks)::int, sum(retry_count)::int FROM drover.batches") == [(0, 0, 0)]
     assert own.pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
     worker.terminate()
     worker.wait()

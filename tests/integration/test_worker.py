@@ -41,7 +41,7 @@ def assert_every_row_once(pg, rows=200, name="t"):
 
 
 def assert_no_attempts_used(pg):
-    assert pg.sql("SELECT DISTINCT retry_count, starts, losses FROM drover.batches") == [(0, 0, 0)]
+    assert pg.sql("SELECT DISTINCT retry_count, marks, losses FROM drover.batches") == [(0, None, 0)]
     assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
 
 
@@ -194,7 +194,7 @@ def test_a_lease_is_renewed_while_a_long_job_runs(pg, drover, redis):
     wait_for(lambda: rows_done(pg, "m") == 10, "the job is done")
     drover.stop_all()
     assert_every_row_once(pg, 10)
-    assert pg.sql("SELECT worker, starts FROM drover.batches") == [("a", 0)]
+    assert pg.sql("SELECT worker, marks FROM drover.batches") == [("a", None)]
 
 
 @pytest.mark.parametrize("mode", ["batch", "row"])

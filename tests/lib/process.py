@@ -95,6 +95,13 @@ def command_line(pid):
         return "(ended)"
 
 
+def is_stopped(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
 def wait_for(predicate, what=None, timeout_s=PATIENCE_S):
     """Poll until predicate() is true and return its value; never sleep a fixed time and hope.
 

@@ -6,12 +6,54 @@
 
 #include "world.h"
 
-#define COUNT_MAX 4  /* of failures: more make no difference to the policy */
-#define STARTS_MAX 6 /* of start marks: the same; unless the world says less */
+#define COUNT_MAX 3 /* of failures: more make no difference to the policy */
 
 static bool is_open(const struct failed_job *f)
 {
 	return f->state == FAILED_RETRYING || f->state == FAILED_QUEUED;
+}
+
+/* ------------------------------------------------------------ marks */
+
+bool marks_have(const struct marks *m, uint32_t serial)
+{
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->runs[i] == serial)
+			return true;
+	return false;
+}
+
+static void marks_remove(struct marks *m, uint32_t serial)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->n; i++)
+		if (m->runs[i] != serial)
+			m->runs[n++] = m->runs[i];
+	m->n = (uint8_t)n;
+}
+
+static void marks_add(struct marks *m, uint32_t serial, unsigned most)
+{
+	m->watched = true;
+	marks_remove(m, serial);
+	if (m->n < (most > 0 ? most : MARKS_MAX))
+		m->runs[m->n++] = serial;
+}
+
+const struct marks *ledger_marks(const struct world *w, const struct queued *job)
+{
+	return job->kind == JOB_BATCH ? &w->batches[job->number].marks : &w->failed[job->number].marks;
+}
+
+/* This run was survived. */
+static void unmark(struct world *w, const struct job_run *r)
+{
+	for (size_t i = 0; i < r->n && r->kind != JOB_ROW; i++) {
+		int64_t number = r->entries[i]->job.number;
+
+		marks_remove(r->kind == JOB_BATCH ? &w->batches[number].marks : &w->failed[number].marks, (uint32_t)r->serial);
+	}
 }
 
 bool ledger_is_settled(const struct world *w, const struct queued *job)
@@ -84,7 +126,8 @@ static bool is_locked(const struct world *w, enum job_kind kind, int64_t number,
 /* May the transaction go on, or does it wait for somebody else's lock on the ledger row? */
 bool ledger_may_claim(const struct world *w, const struct job_run *r, const struct request *req)
 {
-	bool writes = tx_has_claim(r, req->tx) || req->tx == TX_MARK || req->tx == TX_RETRY || (req->tx == TX_NOTE && r->kind == JOB_BATCH);
+	bool writes = tx_has_claim(r, req->tx) || req->tx == TX_MARK || req->tx == TX_UNMARK || req->tx == TX_RETRY ||
+		      (req->tx == TX_NOTE && r->kind == JOB_BATCH);
 
 	if (req->asked == BEGUN_TX || !writes || r->kind == JOB_ROW || (w->setup.broken & BROKEN_CLAIM_UNLOCKED) != 0)
 		return true;
@@ -121,18 +164,16 @@ static uint32_t claimed(const struct world *w, const struct job_run *r)
 	return ours;
 }
 
-static unsigned starts_of(const struct world *w, const struct job_run *r)
+static bool is_watched(const struct world *w, const struct job_run *r)
 {
-	unsigned most = 0;
-
 	for (size_t i = 0; i < r->n && r->kind != JOB_ROW; i++) {
 		int64_t number = r->entries[i]->job.number;
-		unsigned n = r->kind == JOB_BATCH ? w->batches[number].starts : w->failed[number].starts;
 
-		if ((r->kind == JOB_BATCH || is_open(&w->failed[number])) && n > most)
-			most = n;
+		if (r->kind == JOB_BATCH ? w->batches[number].marks.watched :
+					   is_open(&w->failed[number]) && w->failed[number].marks.watched)
+			return true;
 	}
-	return most;
+	return false;
 }
 
 /* false: refused, the answer says why. */
@@ -148,7 +189,7 @@ bool ledger_claim(struct world *w, const struct job_run *r, struct request *req,
 		refuse(a, PG_CLASS_STOPPED, POLICY_CLAIM, "DR002");
 	else if (req->claimed == 0 && r->kind != JOB_ROW)
 		refuse(a, PG_CLASS_DONE, POLICY_CLAIM, "DR001");
-	else if (starts_of(w, r) > 0 && !marked)
+	else if (is_watched(w, r) && !marked)
 		refuse(a, PG_CLASS_UNMARKED, POLICY_CLAIM, "DR006");
 	else
 		return true;
@@ -243,23 +284,30 @@ static void work(struct world *w, struct job_run *r, const struct request *req, 
 	tell(w, n > 0 ? "it runs and commits" : "it finds its rows settled and changes nothing");
 }
 
-/* Conflicts use up time, not tries. */
-static void count_try(uint8_t *tries, uint8_t *conflicts, enum policy_note note)
+static void count(uint8_t *what)
 {
-	uint8_t *count = note == POLICY_NOTE_CONFLICT ? conflicts : tries;
-
-	*count = (uint8_t)(*count < COUNT_MAX ? *count + 1 : COUNT_MAX);
+	*what = (uint8_t)(*what < COUNT_MAX ? *what + 1 : COUNT_MAX);
 }
 
-/* drover.note_batch(): a failure, by a worker that has survived the start. */
-static void count_failure(const struct world *w, struct batch *b, enum policy_note note)
+/* Conflicts use up time, not tries; what is only asked uses up nothing. */
+static bool is_try(enum policy_note note)
 {
+	return note == POLICY_NOTE_RETRY || note == POLICY_NOTE_TIMEOUT;
+}
+
+/* drover.note_batch(): a failure, by a worker that has survived this run. */
+static void count_failure(struct world *w, const struct job_run *r, enum policy_note note)
+{
+	struct batch *b = &w->batches[r->entries[0]->job.number];
+
 	if (note == POLICY_NOTE_LOSS)
-		b->losses = (uint8_t)(b->losses < COUNT_MAX ? b->losses + 1 : COUNT_MAX);
-	else if (note != POLICY_NOTE_WAIT)
-		count_try(&b->retries, &b->conflicts, note);
+		count(&b->losses);
+	if (note == POLICY_NOTE_CONFLICT)
+		count(&b->conflicts);
+	if (is_try(note))
+		count(&b->retries);
 	if ((w->setup.broken & BROKEN_STARTS_KEPT) == 0)
-		b->starts = (uint8_t)(b->starts > 1 ? b->starts - 1 : b->starts);
+		unmark(w, r);
 }
 
 static void split(struct world *w, struct job_run *r, struct tx_answer *a)
@@ -269,7 +317,7 @@ static void split(struct world *w, struct job_run *r, struct tx_answer *a)
 	unsigned n[POLICY_SPLIT_WAYS] = { 0 }, at = 0;
 
 	if (r->note_due)
-		count_failure(w, b, POLICY_NOTE_RETRY);
+		count_failure(w, r, POLICY_NOTE_RETRY);
 	for (unsigned i = 0; i < b->n; i++)
 		if (row_may_change(w, b->rows[i])) {
 			part[at % POLICY_SPLIT_WAYS][n[at % POLICY_SPLIT_WAYS]++] = b->rows[i];
@@ -280,7 +328,8 @@ static void split(struct world *w, struct job_run *r, struct tx_answer *a)
 	for (unsigned p = 0; p < POLICY_SPLIT_WAYS && n[p] > 0; p++) {
 		unsigned child = ledger_add_batch(w, part[p], n[p], BATCH_QUEUED);
 
-		w->batches[child].starts = b->starts >= 3 ? 2 : 0;
+		if (b->marks.n >= 3)
+			w->batches[child].marks = (struct marks){ .runs = { b->marks.runs[0], b->marks.runs[1] }, .n = 2, .watched = true };
 		a->parts[a->nparts++].number = child;
 	}
 	tell(w, "it is split");
@@ -298,7 +347,7 @@ static uint8_t put_failed(struct world *w, unsigned number, enum failed_state st
 		row->failed = (uint8_t)++w->nfailed;
 	f = &w->failed[row->failed];
 	*f = (struct failed_job){ .row = (uint8_t)number, .state = (uint8_t)state };
-	count_try(&f->attempts, &f->conflicts, note);
+	f->attempts = is_try(note);
 	return row->failed;
 }
 
@@ -346,9 +395,10 @@ static void retry(struct world *w, struct job_run *r, const struct request *req,
 		a->settled = !is_open(f);
 		if (!a->settled) {
 			f->state = FAILED_RETRYING;
-			count_try(&f->attempts, &f->conflicts, r->note);
+			if (is_try(r->note))
+				count(&f->attempts);
 			if ((w->setup.broken & BROKEN_STARTS_KEPT) == 0)
-				f->starts = (uint8_t)(f->starts > 1 ? f->starts - 1 : f->starts);
+				unmark(w, r);
 		}
 	} else if (!w->setup.ledger_only || ((req->claimed & 1) != 0 && !w->rows[number].receipt)) {
 		w->rows[number].receipt = w->setup.ledger_only;
@@ -361,19 +411,17 @@ static void retry(struct world *w, struct job_run *r, const struct request *req,
 
 static void mark(struct world *w, struct job_run *r, struct tx_answer *a)
 {
-	unsigned most = w->setup.starts_most > 0 ? w->setup.starts_most : STARTS_MAX;
-
 	a->settled = true;
 	for (size_t i = 0; i < r->n; i++) {
 		int64_t number = r->entries[i]->job.number;
 		bool open = r->kind == JOB_BATCH ? w->batches[number].state == BATCH_QUEUED : is_open(&w->failed[number]);
-		uint8_t *starts = r->kind == JOB_BATCH ? &w->batches[number].starts : &w->failed[number].starts;
+		struct marks *marks = r->kind == JOB_BATCH ? &w->batches[number].marks : &w->failed[number].marks;
 
 		if (!open)
 			continue;
 		a->settled = false;
-		*starts = (uint8_t)(*starts < most ? *starts + 1u : most);
-		a->starts = *starts > a->starts ? *starts : a->starts;
+		marks_add(marks, (uint32_t)r->serial, w->setup.marks_most);
+		a->starts = marks->n > a->starts ? marks->n : a->starts;
 		a->rows = w->batches[number].n;
 	}
 	tell(w, a->settled ? "its mark finds it settled" : "its start is marked");
@@ -387,14 +435,13 @@ static void note(struct world *w, struct job_run *r, struct tx_answer *a)
 	if (r->kind == JOB_FAILED) {
 		a->settled = !is_open(&w->failed[number]);
 		a->rows = 1;
-		a->conflicts = w->failed[number].conflicts + (unsigned)(r->note == POLICY_NOTE_CONFLICT);
-		a->attempts = w->failed[number].attempts + (unsigned)(r->note != POLICY_NOTE_CONFLICT);
+		a->attempts = w->failed[number].attempts + is_try(r->note);
 		return;
 	}
 	a->settled = b->state != BATCH_QUEUED;
 	if (a->settled)
 		return;
-	count_failure(w, b, r->note);
+	count_failure(w, r, r->note);
 	a->rows = b->n;
 	a->conflicts = b->conflicts;
 	a->attempts = b->retries;
@@ -435,6 +482,10 @@ void ledger_commit(struct world *w, struct job_run *r, const struct request *req
 		break;
 	case TX_NOTE:
 		note(w, r, a);
+		break;
+	case TX_UNMARK:
+		if ((w->setup.broken & (BROKEN_STARTS_KEPT | BROKEN_BACK_KEPT)) == 0)
+			unmark(w, r);
 		break;
 	case TX_UNBLOCK:
 		unblock(w, r);

@@ -283,11 +283,14 @@ static void put_job(struct out *o, const struct job_run *r)
 	put(o, r->kind);
 	put(o, (unsigned)r->n);
 	for (size_t i = 0; i < r->n; i++) {
+		const struct queued job = job_of(r->entries[i]);
+
 		put_id(o, (uint32_t)r->entries[i]->id.seq);
 		put(o, (unsigned)r->entries[i]->job.number);
 		put(o, (unsigned)r->entries[i]->id.ms);
+		put(o, r->kind != JOB_ROW && marks_have(ledger_marks(o->w, &job), (uint32_t)r->serial));
 	}
-	put(o, (unsigned)r->marked | (unsigned)r->note_due << 1 | (unsigned)r->loose << 2);
+	put(o, (unsigned)r->marked | (unsigned)r->note_due << 1 | (unsigned)r->loose << 2 | (unsigned)r->mark_left << 3);
 	put(o, r->note);
 	put(o, r->settle);
 	put(o, (unsigned)r->descent.number);
@@ -308,8 +311,9 @@ static void put_run(struct out *o, const struct job_run *r)
 	put(o, r->side_tries);
 	put(o, r->again);
 	put(o, r->losses);
-	put(o, r->conflicts);
+	put(o, r->n < 2 || r->kind == JOB_BATCH ? 0 : r->conflicts < POLICY_CONFLICTS_SPLIT ? r->conflicts : POLICY_CONFLICTS_SPLIT);
 	put(o, r->probe);
+	put(o, at == JOB_UNMARKING ? r->leave : 0);
 	if (at != JOB_PROBING && at != JOB_NOTING)
 		return;
 	put(o, f->class);
@@ -344,7 +348,29 @@ static void put_slots(struct out *o, const uint8_t *order)
 		put_job(o, p->run);
 		put(o, o->names[p->worker]);
 		put(o, p->dead || w->setup.workers == 0 ? 0 : (unsigned)p->slot / w->setup.workers);
+		put(o, w->slots[p->slot].run != NULL && w->slots[p->slot].run->serial == p->run->serial);
 	}
+}
+
+static bool is_alive(const struct world *w, uint32_t serial)
+{
+	for (unsigned i = 0; i < w->nslots; i++)
+		if (w->slots[i].run != NULL && w->slots[i].run->serial == serial)
+			return true;
+	for (unsigned i = 0; i < w->norphans; i++)
+		if (w->orphans[i].run->serial == serial)
+			return true;
+	return false;
+}
+
+/* How many of them nobody takes back any more; whose the others are is with their runs. */
+static void put_marks(struct out *o, const struct marks *m)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; m != NULL && i < m->n; i++)
+		kept += !is_alive(o->w, m->runs[i]);
+	put(o, kept << 1 | (unsigned)(m != NULL && m->watched));
 }
 
 static void put_ledger(struct out *o)
@@ -370,15 +396,14 @@ static void put_ledger(struct out *o)
 		put(o, queued ? b->retries : 0);
 		put(o, queued ? b->conflicts : 0);
 		put(o, queued ? b->losses : 0);
-		put(o, queued ? b->starts : 0);
+		put_marks(o, queued ? &b->marks : NULL);
 	}
 	put(o, w->nfailed);
 	for (unsigned i = 1; i <= w->nfailed; i++) {
 		put(o, w->failed[i].state);
 		put(o, w->failed[i].row);
 		put(o, w->failed[i].attempts);
-		put(o, w->failed[i].conflicts);
-		put(o, w->failed[i].starts);
+		put_marks(o, &w->failed[i].marks);
 	}
 }
 

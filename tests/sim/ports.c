@@ -44,6 +44,7 @@ void run_free(struct job_run *r)
 void slot_start(struct slot *s, struct job_run *r)
 {
 	r->limits = (struct policy_limits){ .tries = s->world->setup.tries, .conflict_budget_ms = 3600000 };
+	r->serial = ++s->world->next_serial;
 	s->run = r;
 	job_run_start(r, &s->ports);
 }
@@ -116,7 +117,7 @@ static void fake_divide(struct ports *p, struct job_run *r)
 		part->losses = r->losses;
 		part->conflicts = r->conflicts > 0 ? POLICY_CONFLICTS_SPLIT - 1 : 0;
 		part->alone = r->alone;
-		part->marked = r->marked;
+		part->want_mark = r->want_mark;
 		part->probe = r->probe;
 		w->waiting[w->nwaiting] = part;
 		w->waiting_worker[w->nwaiting++] = s->worker;

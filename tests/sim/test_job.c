@@ -83,7 +83,7 @@ static struct setup draw_setup(struct rng *rng)
 	s.suspect = (uint32_t)rng_next(rng);
 	s.locked = few(rng);
 	/* Drover gives up at rows that kill workers, crash servers or take too long; those have tests of their own. */
-	s.starts_most = 3;
+	s.marks_most = 3;
 	s.left[FAULT_SILENT] = 1;
 	s.left[FAULT_TIMEOUT] = s.locked == 0 ? 2 : 0;
 	return s;

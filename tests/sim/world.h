@@ -28,7 +28,8 @@
 #define ORPHANS_MAX 16
 #define WAITING_MAX 96
 #define STEPS_MAX 256
-#define GONE 9 /* owner of what a dead worker had */
+#define MARKS_MAX 6 /* more make no difference to the policy */
+#define GONE 9      /* owner of what a dead worker had */
 
 /* What may go wrong; how often is the world's `left`. */
 enum fault {
@@ -65,6 +66,7 @@ enum broken {
 	BROKEN_AUDIT_NO_REPLAYS = 1 << 9, /* the audit knows nothing of dead letters */
 	BROKEN_NO_TAKE_OVER = 1 << 10,    /* what a dead worker had stays its own */
 	BROKEN_STARTS_KEPT = 1 << 11,     /* a start that its worker survived counts as if it had not */
+	BROKEN_BACK_KEPT = 1 << 12,       /* only one that was given back does */
 };
 
 enum batch_state { BATCH_QUEUED, BATCH_SPLIT, BATCH_DONE, WINDOW_OPEN, WINDOW_CLOSED };
@@ -77,13 +79,21 @@ struct row {
 	bool poison, suspect, locked /* by the application */, receipt;
 };
 
-struct batch {
-	uint8_t rows[BATCH_ROWS];
-	uint8_t n, state, retries, conflicts, losses, starts, parent;
+struct marks {
+	uint32_t runs[MARKS_MAX]; /* serials */
+	uint8_t n;
+	bool watched; /* it was taken over once: each run of it is marked */
 };
 
-struct failed_job {
-	uint8_t row, state, attempts, conflicts, starts;
+struct batch {
+	uint8_t rows[BATCH_ROWS];
+	uint8_t n, state, retries, conflicts, losses, parent;
+	struct marks marks;
+};
+
+struct failed_job { /* its conflicts use up time alone, of which there is none here */
+	uint8_t row, state, attempts;
+	struct marks marks;
 };
 
 struct queued {      /* a job, as Redis knows it */
@@ -131,7 +141,7 @@ struct setup {
 	bool replay;                                     /* each row is a dead letter that was mended; `drover retry` */
 	uint8_t workers, lanes, rows, batch_rows, tries; /* 0: 2 workers with 1 lane each, 2 rows in batches of 2, 1 try */
 	bool mended;                                     /* the application mends a poison row, at any moment */
-	uint8_t starts_most;                             /* no more start marks are counted; 0: all that matter */
+	uint8_t marks_most;                              /* no more of them are counted; 0: all that matter */
 	uint32_t poison, suspect, locked;                /* bits: rows */
 	uint8_t left[FAULTS];
 	unsigned broken;
@@ -163,7 +173,7 @@ struct world {
 	unsigned nwaiting;
 	struct orphan orphans[ORPHANS_MAX];
 	unsigned norphans;
-	uint32_t next_id;
+	uint32_t next_id, next_serial;
 	/* the producer, or `drover retry`: rows found so far; jobs from .. to are committed and not pushed yet */
 	uint8_t found, push_from, push_to, push_kind;
 	uint8_t floor; /* of the audit */
@@ -255,6 +265,8 @@ bool ledger_may_claim(const struct world *w, const struct job_run *r, const stru
 bool tx_has_claim(const struct job_run *r, enum tx_kind kind);
 bool ledger_claim(struct world *w, const struct job_run *r, struct request *req, struct tx_answer *ret);
 void ledger_commit(struct world *w, struct job_run *r, const struct request *req, struct tx_answer *ret);
+bool marks_have(const struct marks *m, uint32_t serial);
+const struct marks *ledger_marks(const struct world *w, const struct queued *job);
 bool ledger_is_settled(const struct world *w, const struct queued *job);
 unsigned ledger_add_batch(struct world *w, const uint8_t *rows, unsigned n, enum batch_state state);
 void orphan_drop(struct world *w, unsigned i);

@@ -5,6 +5,7 @@ import signal
 
 from chaos import points
 from chaos.faults.registry import fault
+from lib.process import is_stopped
 
 
 @fault("worker")
@@ -59,4 +60,4 @@ def _fail_point(r, rng, prefixes, restart):
     point = points.draw(rng, prefixes, ["kill", "kill", "stop"])
     r.say(point)
     process = restart(rng, point)
-    yield lambda: not process.running or r.fleet.is_stopped(process.pid)  # its supervisor does the rest
+    yield lambda: not process.running or is_stopped(process.pid)  # its supervisor does the rest
