@@ -150,6 +150,7 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 	enum mig_state state = state_of(text(res, row, "state"));
 	struct mig *m = worker_find(w, id);
 	struct err err = ERR_INIT;
+	uint64_t interval_ms, rate;
 
 	if (m == NULL) {
 		m = mig_new(id, text(res, row, "name"), w->installation);
@@ -167,8 +168,14 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 	m->revision_wanted = (int32_t)number(res, row, "revision");
 	if (m->revision_wanted != m->revision)
 		m->stale = true;
+	interval_ms = m->settings.processing_interval_ms;
+	rate = m->settings.max_rows_per_s;
 	if (mig_configure(m, &w->options->defaults, text(res, row, "settings"), &err) != 0)
 		log_warn("settings.refused", "migration=%s cause=%s", m->name, err.msg);
+	/* Lanes that rest do so for as long as was right before. */
+	if (interval_ms != m->settings.processing_interval_ms || rate != m->settings.max_rows_per_s)
+		for (unsigned i = 0; i < w->nlanes; i++)
+			lane_wake(&w->lanes[i]);
 	if (m->state != state) {
 		log_info("migration.state", "migration=%s from=%s to=%s", m->name, state_name(m->state), state_name(state));
 		m->state = state;

@@ -250,6 +250,12 @@ static void finish(struct lane *l)
 	worker_pump(l->worker);
 }
 
+void lane_wake(struct lane *l)
+{
+	if (l->pausing)
+		loop_timer_start(l->timer, 0);
+}
+
 static void on_timer(void *arg)
 {
 	struct lane *l = arg;

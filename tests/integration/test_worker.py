@@ -357,6 +357,18 @@ def test_a_migration_added_later_is_not_held_up_by_a_long_one(pg, drover):
     assert rows_done(pg, "m") < 2000
 
 
+def test_a_shorter_pause_between_jobs_counts_for_lanes_that_rest(pg, drover):
+    table(pg)
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=1h")
+    queue(drover, migration(drover))
+    drover.worker("--concurrency", "1")
+    wait_for(lambda: rows_done(pg, "m") > 0, "the first job is done")
+    drover.run("config", "processing_interval_ms=")
+    wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+    assert_every_row_once(pg)
+
+
 # --- servers ---
 
 

@@ -16,7 +16,7 @@ SERVER = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "2GB", "max
 SET_FILE = "-- drover: table people\n-- drover: set first_name = split_part(full_name, ' ', 1)\n"
 ROW_FILE = SET_FILE + "-- drover: mode row\n"
 LEFT = "SELECT count(*) FROM people WHERE first_name IS DISTINCT FROM split_part(full_name, ' ', 1)"
-_PEOPLE = """
+PEOPLE = """
 DROP TABLE IF EXISTS people;
 CREATE TABLE people (id bigint PRIMARY KEY, full_name text, first_name text, n bigint);
 INSERT INTO people SELECT g, 'Name' || g || ' Surname', NULL, 0 FROM generate_series(1, {rows}) g;
@@ -56,7 +56,7 @@ def settle(db, table):
 
 def fill(db, rows):
     """people, with `rows` rows that are not migrated."""
-    db.sql(_PEOPLE.format(rows=rows))
+    db.sql(PEOPLE.format(rows=rows))
     settle(db, "people")
 
 
