@@ -182,10 +182,25 @@ bool mig_has_work(const struct mig *m)
 	return m->runs != NULL || m->batches != NULL || m->rows != NULL || m->failed != NULL;
 }
 
-/* A run of the first of a queue, as many as @max and the ceiling of bytes allow. */
+static bool follows(const struct entry *e, const struct entry *before)
+{
+	return e->job.kind == JOB_ROW && e->job.number == before->job.number && before->job.position > 0 &&
+	       e->job.position == before->job.position + 1;
+}
+
+bool mig_is_run(struct entry *const *entries, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (!follows(entries[i], entries[i - 1]))
+			return false;
+	return n >= MIG_RUN_LEAST;
+}
+
+/* A unit of the first of a queue, as many as @max and the ceiling of bytes allow; of rows, a run of them if there is one. */
 static struct job_run *take_from(struct mig *m, struct entry **queue, size_t *count, size_t max)
 {
 	size_t n = 0, bytes = 0;
+	bool run = true; /* all so far follow one another */
 	struct entry **entries, *e;
 	struct job_run *r;
 
@@ -201,6 +216,11 @@ static struct job_run *take_from(struct mig *m, struct entry **queue, size_t *co
 	}
 	while (n < max && *queue != NULL && (n == 0 || bytes + (*queue)->payload_bytes <= MIG_GROUP_BYTES_MAX)) {
 		e = *queue;
+		if (run && n > 0 && !follows(e, entries[n - 1])) {
+			if (n >= MIG_RUN_LEAST)
+				break;
+			run = false;
+		}
 		bytes += e->payload_bytes;
 		DL_DELETE(*queue, e);
 		entries[n++] = e;

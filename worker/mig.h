@@ -18,6 +18,7 @@
 
 enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or limited */ };
 
+#define MIG_RUN_LEAST 16 /* rows that follow one another, for them to be one range */
 #define MIG_GROUP_BYTES_MAX (256 * 1024) /* payloads of the rows of one transaction */
 
 struct mig {
@@ -86,6 +87,9 @@ void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must n
 
 uint64_t mig_batch_size(const struct mig *m);
 bool mig_has_work(const struct mig *m);
+
+/* Are these row jobs of one window that follow one another, and enough of them to be done as a range of keys? */
+bool mig_is_run(struct entry *const *entries, size_t n);
 
 /* The next unit of work, or NULL: a waiting run, one batch, or a group of dead letters or rows. *@ret_jobs: entries in it. */
 struct job_run *mig_take(struct mig *m);

@@ -77,6 +77,8 @@ static int read_root(struct plan *p, const char *json, struct err *err)
 		rc = read_script(&p->list, scripts, "list", err);
 	if (rc == 0)
 		rc = read_script(&p->replay, scripts, "replay", err);
+	if (rc == 0 && json_object_get(scripts, "run") != NULL)
+		rc = read_script(&p->run, scripts, "run", err);
 	return rc == 0 ? read_statements(p, json_object_get(p->root, "statements"), err) : rc;
 }
 
@@ -111,6 +113,7 @@ void plan_unref(struct plan *p)
 	free(p->range.v);
 	free(p->list.v);
 	free(p->replay.v);
+	free(p->run.v);
 	json_decref(p->root);
 	free(p);
 }

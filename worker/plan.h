@@ -31,6 +31,7 @@ struct plan {
 	unsigned refs; /* holders; not thread-safe */
 	json_t *root;  /* owns all texts */
 	struct plan_script range, list, replay;
+	struct plan_script run; /* of row jobs that follow one another; without statements where there is no such script */
 	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */
 	const char *image_range[4], *image_list[4]; /* by PLAN_BLIND and PLAN_UNLOCKED */
 	unsigned columns;                           /* of the key */

@@ -153,6 +153,26 @@ static void claim_rows(struct tx *t, const struct job_run *r, bool none)
 	     t->claims.data);
 }
 
+/* The array literal of one row's key. */
+static void key_literal(struct tx *t, const struct job *job, struct buf *out)
+{
+	buf_reset(out);
+	for (unsigned c = 0; c < job->columns; c++) {
+		buf_reset(&t->item);
+		buf_add(&t->item, job->key[c].s, job->key[c].n);
+		pg_array_add(out, c == 0, t->item.data);
+	}
+	pg_array_end(out, job->columns == 0);
+}
+
+static void claim_run(struct tx *t, const struct job_run *r)
+{
+	key_literal(t, &r->entries[0]->job, &t->windows);
+	key_literal(t, &r->entries[r->n - 1]->job, &t->claims);
+	step(t, POLICY_CLAIM, 0, "SELECT drover.claim_run($1, $2, $3, $4, $5)", 5, r->mig->id_text, r->mig->revision_text, t->number,
+	     t->windows.data, t->claims.data);
+}
+
 static void ids_literal(struct tx *t, const struct job_run *r)
 {
 	buf_reset(&t->claims);
@@ -174,15 +194,21 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 {
 	const struct mig *m = r->mig;
 
+	bool run = m->plan->run.n > 0 && mig_is_run(r->entries, r->n);
+
 	begin(t);
 	full_settings(t, m, who);
-	if (r->kind == JOB_ROW)
+	if (run)
+		claim_run(t, r);
+	else if (r->kind == JOB_ROW)
 		claim_rows(t, r, false);
 	else if (r->kind == JOB_FAILED)
 		claim_failed(t, r, r->marked);
 	else
 		claim_batch(t, r, r->marked);
-	if (r->kind == JOB_FAILED)
+	if (run)
+		script(t, &m->plan->run);
+	else if (r->kind == JOB_FAILED)
 		script(t, &m->plan->replay);
 	else
 		script(t, r->kind == JOB_BATCH ? &m->plan->range : &m->plan->list);

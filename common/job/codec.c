@@ -31,7 +31,7 @@ static void pack(const struct job *job, struct buf *out)
 	msgpack_packer pk;
 
 	msgpack_packer_init(&pk, out, append);
-	msgpack_pack_array(&pk, job->kind == JOB_ROW ? 4 : 3);
+	msgpack_pack_array(&pk, job->kind != JOB_ROW ? 3 : job->position > 0 ? 5 : 4);
 	msgpack_pack_int(&pk, JOB_VERSION);
 	msgpack_pack_str(&pk, 1);
 	msgpack_pack_str_body(&pk, &kind, 1);
@@ -43,6 +43,8 @@ static void pack(const struct job *job, struct buf *out)
 		msgpack_pack_str(&pk, job->key[c].n);
 		msgpack_pack_str_body(&pk, job->key[c].s, job->key[c].n);
 	}
+	if (job->position > 0)
+		msgpack_pack_int64(&pk, job->position);
 }
 
 int job_encode(const struct job *job, struct buf *out)
@@ -50,7 +52,8 @@ int job_encode(const struct job *job, struct buf *out)
 	size_t before = out->len, bytes = 0;
 
 	if (!is_kind((int)job->kind) || job->number < 1 ||
-	    (job->kind == JOB_ROW ? job->columns < 1 || job->columns > JOB_KEY_COLUMNS_MAX : job->columns != 0))
+	    (job->kind == JOB_ROW ? job->columns < 1 || job->columns > JOB_KEY_COLUMNS_MAX || job->position < 0 :
+				    job->columns != 0 || job->position != 0))
 		return ST_INPUT;
 	for (unsigned c = 0; c < job->columns; c++) {
 		if (job->key[c].n > JOB_PAYLOAD_MAX || (bytes += job->key[c].n) > JOB_PAYLOAD_MAX - 64)
@@ -174,17 +177,20 @@ int job_decode(const void *bytes, size_t n, struct job *ret, struct err *err)
 
 	if (n > JOB_PAYLOAD_MAX)
 		return err_set(err, ST_INPUT, "%zu bytes are too many for a job", n);
-	if (!read_array(&r, &elements) || elements < 3 || elements > 4 || !read_number(&r, &version))
+	if (!read_array(&r, &elements) || elements < 3 || elements > 5 || !read_number(&r, &version))
 		return err_set(err, ST_INPUT, "not a job");
 	if (version != JOB_VERSION)
 		return err_set(err, ST_INPUT, "a job of version %lld, this program knows %d", (long long)version, JOB_VERSION);
 	if (!read_text(&r, &kind) || kind.n != 1 || !is_kind(kind.s[0]))
 		return err_set(err, ST_INPUT, "not a kind of job");
 	job.kind = (enum job_kind)kind.s[0];
-	if (elements != (job.kind == JOB_ROW ? 4 : 3) || !read_number(&r, &job.number) || job.number < 1)
+	if (elements < (job.kind == JOB_ROW ? 4 : 3) || elements > (job.kind == JOB_ROW ? 5 : 3) || !read_number(&r, &job.number) ||
+	    job.number < 1)
 		return err_set(err, ST_INPUT, "not a job's number");
 	if (job.kind == JOB_ROW && read_key(&r, &job, err) != 0)
 		return ST_INPUT;
+	if (elements == 5 && (!read_number(&r, &job.position) || job.position < 1))
+		return err_set(err, ST_INPUT, "not a row's position");
 	if (r.at != r.end)
 		return err_set(err, ST_INPUT, "bytes after the end of the job");
 	*ret = job;

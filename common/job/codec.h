@@ -6,6 +6,7 @@
  *   [1, "B", number]            a batch that is a range of keys
  *   [1, "L", number]            a batch that is a list of keys (the ledger has them)
  *   [1, "R", window, [k1, ..]]  one row: the window it was found in, and its key as text, an element per column
+ *   [1, "R", window, [k1, ..], position]   the same, with its place among the rows of the window, in key order, from 1
  *   [1, "F", id]                a dead letter that is replayed, or a row's next attempt
  *
  * Payloads come from Redis, where anyone may have written them: reading is strict and bounded, and nothing of it is ever
@@ -40,6 +41,7 @@ struct job_text {
 struct job {
 	enum job_kind kind;
 	int64_t number;   /* of the batch, the window, or the dead letter; at least 1 */
+	int64_t position; /* JOB_ROW: its place in the window, from 1; 0: not known */
 	unsigned columns; /* JOB_ROW: 1..JOB_KEY_COLUMNS_MAX, otherwise 0 */
 	struct job_text key[JOB_KEY_COLUMNS_MAX];
 };

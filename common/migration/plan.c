@@ -66,6 +66,7 @@ static int add_statements(struct plan *p)
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
 		struct plan_fill c = p->fill;
+		bool rows;
 		int rc;
 
 		if (all[i].predicate && p->fill.f->ledger)
@@ -74,7 +75,9 @@ static int add_statements(struct plan *p)
 		c.blind = all[i].blind;
 		c.sweep = all[i].sweep;
 		c.unlocked = all[i].unlocked;
-		rc = add_statement(p, all[i].name, &c, all[i].text);
+		/* Windows without a predicate become batches. */
+		rows = all[i].text == PLAN_SCAN && c.mode == MIGRATION_ROW && !c.blind;
+		rc = add_statement(p, all[i].name, &c, rows ? PLAN_SCAN_ROWS : all[i].text);
 		if (rc != 0)
 			return rc;
 	}
@@ -173,7 +176,7 @@ static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 	if (rc == 0 && receipts)
 		rc = add_step(p, script, &c, PLAN_RECEIPTS, "receipts", 0);
 	/* Rows of a list are locked in key order by one index scan only where the key is one column. */
-	if (rc == 0 && p->apply && !replay && (c.scope == PLAN_RANGE || c.t->nr_keys == 1))
+	if (rc == 0 && p->apply && !replay && (c.scope != PLAN_LIST || c.t->nr_keys == 1))
 		rc = add_step(p, script, &c, PLAN_APPLY, "apply", p->fill.f->sets[0].line);
 	else if (rc == 0)
 		rc = add_general(p, script, c);
@@ -310,6 +313,9 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 		rc = add_script(&p, "range", PLAN_RANGE);
 	if (rc == 0)
 		rc = add_script(&p, "list", PLAN_LIST);
+	/* Without a predicate nothing says which rows of a range are not done yet, and which were not found. */
+	if (rc == 0 && mode == MIGRATION_ROW && !f->ledger)
+		rc = add_script(&p, "run", PLAN_RUN);
 	if (rc == 0)
 		rc = add_script(&p, "replay", PLAN_LIST);
 	if (rc == 0)

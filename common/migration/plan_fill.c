@@ -240,6 +240,47 @@ static void found_keys(const struct plan_fill *c, const char *arg, struct buf *o
 	}
 }
 
+/* Of the keys that one pass collected, an array per column: the one at place @arg ... */
+static void hit_at(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	for (size_t i = 0; i < c->t->nr_keys; i++)
+		(void)buf_printf(out, "%severy.keys%zu[%s]", i > 0 ? ", " : "ARRAY[", i + 1, arg);
+	(void)buf_putc(out, ']');
+}
+
+/* ... and those at places a to z, as drover.batches keeps a list. */
+static void hits_between(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	if (c->t->nr_keys == 1) {
+		(void)buf_puts(out, "every.keys1[a:z]");
+		return;
+	}
+	(void)buf_puts(out, "ARRAY(SELECT v FROM ROWS FROM (");
+	for (size_t i = 0; i < c->t->nr_keys; i++)
+		(void)buf_printf(out, "%spg_catalog.unnest(every.keys%zu[a:z])", i > 0 ? ", " : "", i + 1);
+	(void)buf_puts(out, ") WITH ORDINALITY AS u(");
+	plan_add_names(c, "k", out);
+	(void)buf_puts(out, ", i), pg_catalog.unnest(ARRAY[");
+	plan_add_names(c, "u.k", out);
+	(void)buf_puts(out, "]) WITH ORDINALITY AS w(v, o) ORDER BY i, o)");
+}
+
+static void is_dense(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	if (c->pending == NULL && c->t->nr_keys == 1 && c->t->keys[0]->integer)
+		(void)buf_puts(out, "(windows.last_key[1]::numeric - windows.first_key[1]::numeric = z - a)");
+	else
+		(void)buf_puts(out, c->pending != NULL ? "true" : "false");
+}
+
+static void keys(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	plan_add_names(c, "keys", out);
+}
+
 static void key_arrays(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	char name[40];
@@ -349,8 +390,12 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "first_last", first_last },
 	{ "found_keys", found_keys },
 	{ "hit", hit },
+	{ "hit_at", hit_at },
+	{ "hits_between", hits_between },
+	{ "is_dense", is_dense },
 	{ "is_range", is_range },
 	{ "key_arrays", key_arrays },
+	{ "keys", keys },
 	{ "left", left },
 	{ "lock", lock },
 	{ "meant", meant },

@@ -144,11 +144,16 @@ static void f_text(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_alias_text(c, arg, "f", out);
 }
 
+void plan_add_names(const struct plan_fill *c, const char *prefix, struct buf *out)
+{
+	for (size_t i = 0; i < c->t->nr_keys; i++)
+		(void)buf_printf(out, "%s%s%zu", i > 0 ? ", " : "", prefix, i + 1);
+}
+
 static void k(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
-	for (size_t i = 0; i < c->t->nr_keys; i++)
-		(void)buf_printf(out, "%sk%zu", i > 0 ? ", " : "", i + 1);
+	plan_add_names(c, "k", out);
 }
 
 static void k_of(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -253,10 +258,32 @@ static void asked(const struct plan_fill *c, const char *arg, struct buf *out)
 	(void)buf_putc(out, ')');
 }
 
+/* The rows between the first and the last of a run of row jobs, within their window, but for those that have a dead letter. */
+static void add_run(const struct plan_fill *c, struct buf *out)
+{
+	add_between(c, "pg_catalog.current_setting('drover.run_first')::text[]", "pg_catalog.current_setting('drover.run_last')::text[]",
+		    out);
+	(void)buf_puts(out, " AND ");
+	add_between(c, "pg_catalog.current_setting('drover.first')::text[]", "pg_catalog.current_setting('drover.last')::text[]", out);
+	(void)buf_puts(out, " AND ");
+	plan_add_row(c, plan_add_key_column, NULL, out);
+	if (c->t->nr_keys == 1) {
+		(void)buf_puts(out, " <> ALL ((SELECT ");
+		add_array(c, "drover.except", 0, out);
+		(void)buf_printf(out, ")::%s[])", c->t->keys[0]->type);
+		return;
+	}
+	(void)buf_puts(out, " NOT IN (SELECT * FROM ");
+	add_relation(c, "drover.except", out);
+	(void)buf_putc(out, ')');
+}
+
 static void scope(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	if (c->scope == PLAN_LIST)
 		in_claim(c, arg, out);
+	else if (c->scope == PLAN_RUN)
+		add_run(c, out);
 	else
 		add_between(c, "pg_catalog.current_setting('drover.first')::text[]", "pg_catalog.current_setting('drover.last')::text[]",
 			    out);

@@ -9,7 +9,7 @@
 
 #define PLAN_SQL_MAX ((size_t)16 * 1024 * 1024) /* bytes of one statement */
 
-enum plan_scope { PLAN_RANGE, PLAN_LIST };
+enum plan_scope { PLAN_RANGE, PLAN_LIST, PLAN_RUN };
 
 /* What a template is filled with. */
 struct plan_fill {
@@ -56,6 +56,9 @@ void plan_add_row(const struct plan_fill *c, void (*each)(const struct plan_fill
 		  struct buf *out);
 void plan_add_key_column(const struct plan_fill *c, size_t i, const char *arg, struct buf *out);
 void plan_add_value(const struct plan_fill *c, size_t i, const char *array, struct buf *out);
+
+/* "PREFIX1, PREFIX2 .." for the columns of the key. */
+void plan_add_names(const struct plan_fill *c, const char *prefix, struct buf *out);
 
 /* The predicate derived from `set`; mistakes go to @problems, and *@ret stays NULL then. */
 MUST_CHECK int plan_derive_pending(const struct migration_file *f, const struct plan_table *t, char **ret, struct problems *problems,

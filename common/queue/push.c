@@ -96,9 +96,9 @@ int push_batch(struct push *p, int64_t number, bool listed, struct err *err)
 	return add(p, &job, err);
 }
 
-int push_row(struct push *p, int64_t number, const char *const *key, size_t ncolumns, struct err *err)
+int push_row(struct push *p, int64_t number, int64_t position, const char *const *key, size_t ncolumns, struct err *err)
 {
-	struct job job = { .kind = JOB_ROW, .number = number, .columns = (unsigned)ncolumns };
+	struct job job = { .kind = JOB_ROW, .number = number, .position = position, .columns = (unsigned)ncolumns };
 
 	for (size_t i = 0; i < ncolumns; i++)
 		job.key[i] = (struct job_text){ key[i], strlen(key[i]) };

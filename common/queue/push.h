@@ -33,8 +33,8 @@ void push_close(struct push *p); /* abandons what waits; fine on a zeroed struct
 /* A batch of the ledger; @listed: its keys stand there. */
 MUST_CHECK int push_batch(struct push *p, int64_t number, bool listed, struct err *err);
 
-/* One row of window @number: its key, text per column. ST_LIMIT if it is longer than a payload may be. */
-MUST_CHECK int push_row(struct push *p, int64_t number, const char *const *key, size_t ncolumns, struct err *err);
+/* One row of window @number, in place @position of it (0: not known): its key, text per column. ST_LIMIT if it is longer than a payload may be. */
+MUST_CHECK int push_row(struct push *p, int64_t number, int64_t position, const char *const *key, size_t ncolumns, struct err *err);
 
 /* A dead letter to replay (drover retry), or a row's next attempt. @delay_ms 0: now; else into the delayed set, by Redis's clock. */
 MUST_CHECK int push_failed(struct push *p, int64_t id, uint64_t delay_ms, struct err *err);

@@ -153,7 +153,7 @@ static int push_rows_again(struct run *r, int64_t number, const PGresult *res, b
 		if (seen_has(&r->seen, &job))
 			continue;
 		r->missing++;
-		rc = push_row(&r->push, number, key, columns, err);
+		rc = push_row(&r->push, number, 0, key, columns, err);
 		if (rc == ST_LIMIT) {
 			*ret_too_long = true;
 			rc = 0;

@@ -84,7 +84,8 @@ static int push_window(struct scan *s, struct made *m, int64_t number, int64_t c
 			if (rc != 1 || key[k] == NULL)
 				return rc < 0 ? rc : err_set(err, ST_INPUT, "the scan returned fewer keys than rows");
 		}
-		rc = too_long ? 0 : push_row(&s->push, number, key, s->charge->columns, err);
+		/* What a sweep finds lies among rows of other windows, whose dead letters are not its own: it is no run. */
+		rc = too_long ? 0 : push_row(&s->push, number, s->sweep ? 0 : i + 1, key, s->charge->columns, err);
 		if (rc != ST_LIMIT && rc != 0)
 			return rc;
 		too_long = too_long || rc == ST_LIMIT;

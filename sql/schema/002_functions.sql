@@ -6,8 +6,8 @@
 --   DR004  there is no such job: drop the entry
 --   DR005  changed rows are still pending: the migration does not converge
 --   DR006  the job was taken over from a dead worker: mark its start first
--- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.claim1..4 (keys claimed, an
--- array per column), drover.keys1..4 (those of them that are pending), drover.windows (the window of each key claimed), drover.batch (number
+-- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.run_first and drover.run_last (a part of
+-- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of them that are pending), drover.windows (the window of each key claimed), drover.batch (number
 -- of the batch claimed, or of the one it was split off; empty for row jobs), drover.changed, drover.left, drover.failed, drover.row.
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
@@ -87,6 +87,30 @@ BEGIN
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   FOR c IN 1..cardinality(p_claims) LOOP
     PERFORM set_config('drover.claim' || c, p_claims[c], true);
+  END LOOP;
+END $$;
+
+-- Claim row jobs that follow one another in their window, as the range of keys from the first to the last of them: the window's scan found
+-- every row between them that was pending, and the predicate passes over those that are done. The ledger's bounds hold, whatever the entries in
+-- Redis say. Rows of the window that have a dead letter are left out. A late one, of a window that is closed or became a batch, does no harm.
+CREATE FUNCTION drover.claim_run(p_migration integer, p_revision integer, p_window bigint, p_first text[], p_last text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  b record;
+BEGIN
+  PERFORM drover.enter(p_migration, p_revision, false);
+  SELECT first_key, last_key INTO b FROM drover.batches WHERE migration_id = p_migration AND number = p_window;
+  IF NOT FOUND OR cardinality(p_first) <> cardinality(b.first_key) OR cardinality(p_last) <> cardinality(b.first_key) THEN
+    RAISE EXCEPTION 'there is no such window' USING ERRCODE = 'DR004';
+  END IF;
+  PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
+          set_config('drover.run_first', p_first::text, true), set_config('drover.run_last', p_last::text, true),
+          set_config('drover.batch', '', true), set_config('drover.changed', '0', true), set_config('drover.left', '', true),
+          set_config('drover.row', '', true);
+  FOR c IN 1..cardinality(b.first_key) LOOP
+    PERFORM set_config('drover.except' || c, coalesce((
+      SELECT array_agg(key[c] ORDER BY id) FROM drover.failed_jobs
+       WHERE migration_id = p_migration AND root = p_window AND state IN ('dead', 'queued', 'retrying', 'ignored'))::text, '{}'), true);
   END LOOP;
 END $$;
 

@@ -107,6 +107,43 @@ def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
     assert pg.value("SELECT count(*) FROM t WHERE a = n * 10") == 60
 
 
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_kind_of_key_in_runs(pg, plan, kind):
+    prepare_types(pg)
+    type_, value = KEYS[kind]
+    composite = kind.endswith("and integer")
+    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
+           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 3 = 0 THEN g END FROM generate_series(1, 90) g")
+    p = plan("-- drover: table t\n-- drover: set a = n * 10\n-- drover: pending a IS NULL\n-- drover: mode row\n")
+    for w in p.scan(rows=70, batch=20):
+        columns = [pg.value("SELECT %s::text[]", (w[f"keys{i + 1}"],)) for i in range(len(p.key))]
+        numbers, counts = (pg.value("SELECT %s::bigint[]", (w[name],)) for name in ("numbers", "counts"))
+        keys, at = list(zip(*columns)), 0
+        for number, count in zip(numbers, counts):
+            rows, at = keys[at:at + count], at + count
+            half = (count + 1) // 2
+            assert p.run(number, rows[0], rows[half - 1]) == half
+            assert p.run(number, rows[0], rows[-1]) == count - half  # those done are passed over
+    assert pg.sql("SELECT count(*), sum((a = n * 10)::int), sum((a = n)::int) FROM t") == [(90, 60, 30)]
+
+
+def test_a_run_keeps_to_its_window_and_off_dead_letters(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT g FROM generate_series(1, 40) g")
+    p = plan("-- drover: table t\n-- drover: set a = id\n-- drover: mode row\n")
+    p.scan(batch=10)
+    first, second, _, _ = [number for number, _, _ in p.batches("open")]
+    for key, state in ((13, "dead"), (14, "queued"), (15, "retrying"), (16, "ignored"), (17, "done")):
+        pg.sql("INSERT INTO drover.failed_jobs (migration_id, batch, root, key, key_hash, state) "
+               "VALUES (%s, %s, %s, ARRAY[%s], drover.key_hash(ARRAY[%s]), %s)", (p.id, second, second, str(key), str(key), state))
+    assert p.run(first, ["1"], ["1000000"]) == 10  # whatever an entry in Redis says
+    assert p.run(second, ["11"], ["20"]) == 6
+    assert pg.sql("SELECT id FROM t WHERE id <= 20 AND a IS NULL ORDER BY 1") == [(13,), (14,), (15,), (16,)]
+    for window, last in ((first, ["2", "3"]), (1 << 40, ["2"])):
+        with pytest.raises(SqlError, match="DR004"):
+            p.run(window, ["1"], last)
+    assert pg.value("SELECT count(*) FROM t WHERE a IS NOT NULL") == 16
+
+
 def test_row_jobs_of_a_ledger_only_migration_take_time_in_proportion(pg, plan):
     pg.sql("CREATE TABLE t (id uuid PRIMARY KEY, v int NOT NULL); INSERT INTO t SELECT md5(g::text)::uuid, 1 FROM generate_series(1, 20000) g")
     p = plan("-- drover: table t\n-- drover: set v = v * 10\n-- drover: ledger\n-- drover: mode row\n")

@@ -135,6 +135,16 @@ class Plan:
 
         return self.transaction(work)
 
+    def run(self, window, first, last):
+        """Row jobs that follow one another, from one key to another (a text per key column). Rows changed."""
+
+        def work(s):
+            s.exec("SELECT drover.claim_run($1, $2, $3, $4::text[], $5::text[])", self.id, self.revision, window, array(first), array(last))
+            self.script(s, "run")
+            return int(s.exec("SELECT drover.finish_rows($1, 'w/0', 1) AS n", self.id)[0]["n"])
+
+        return self.transaction(work)
+
     def missing(self, number, has_failed=False):
         """Keys of a window that are still to be done: a list of text lists per key column."""
         row = self.transaction(lambda s: s.exec(self.statements["missing"], number, has_failed)[0])

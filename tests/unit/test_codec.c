@@ -24,6 +24,7 @@ static void every_kind_comes_back(void **state)
 		{ .kind = JOB_FAILED, .number = INT64_MAX },
 		{ .kind = JOB_BATCH, .number = 4294967296 },
 		{ .kind = JOB_ROW, .number = 300, .columns = 1, .key = { text("42") } },
+		{ .kind = JOB_ROW, .number = 300, .position = 70000, .columns = 1, .key = { text("42") } },
 		{ .kind = JOB_ROW,
 		  .number = 5,
 		  .columns = 4,
@@ -39,6 +40,7 @@ static void every_kind_comes_back(void **state)
 		assert_int_equal(job_decode(b.data, b.len, &back, NULL), 0);
 		assert_int_equal(back.kind, jobs[i].kind);
 		assert_int_equal(back.number, jobs[i].number);
+		assert_int_equal(back.position, jobs[i].position);
 		assert_int_equal(back.columns, jobs[i].columns);
 		for (unsigned c = 0; c < back.columns; c++) {
 			assert_int_equal(back.key[c].n, jobs[i].key[c].n);
@@ -104,6 +106,9 @@ static void what_is_no_job_is_refused(void **state)
 		{ "a row without a key", BYTES(0x93, 1, 0xa1, 'R', 1) },
 		{ "a row with an empty key", BYTES(0x94, 1, 0xa1, 'R', 1, 0x90) },
 		{ "five columns", BYTES(0x94, 1, 0xa1, 'R', 1, 0x95, 0xa0, 0xa0, 0xa0, 0xa0, 0xa0) },
+		{ "place 0 in its window", BYTES(0x95, 1, 0xa1, 'R', 1, 0x91, 0xa1, 'x', 0) },
+		{ "a place that is a text", BYTES(0x95, 1, 0xa1, 'R', 1, 0x91, 0xa1, 'x', 0xa1, '1') },
+		{ "a batch with a place", BYTES(0x95, 1, 0xa1, 'B', 1, 0x91, 0xa1, 'x', 1) },
 		{ "a key that is a number", BYTES(0x94, 1, 0xa1, 'R', 1, 0x91, 1) },
 		{ "a NUL in a key", BYTES(0x94, 1, 0xa1, 'R', 1, 0x91, 0xa1, 0) },
 		{ "broken UTF-8", BYTES(0x94, 1, 0xa1, 'R', 1, 0x91, 0xa1, 0xff) },
