@@ -12,6 +12,7 @@
 
 #include "core/log.h"
 #include "core/text.h"
+#include "ledger/schema.h"
 #include "pg/pg_array.h"
 #include "sql.h"
 #include "version.h"
@@ -41,6 +42,21 @@ static bool is_true(const PGresult *res, int row, const char *column)
 }
 
 /* ------------------------------------------------------------ hello */
+
+/* Who upgrades the schema upgrades the workers as well, some before it and some after. */
+static bool knows_schema(struct worker *w, int version)
+{
+	struct control *c = &w->control;
+	int ours = schema_program_version();
+
+	if (version != ours && !c->schema_missing_said) {
+		c->schema_missing_said = true;
+		log_warn("schema.unusable",
+			 "database=%s cause='the schema drover is at version %d, this program is made for version %d' hint='%s; waiting'",
+			 pg_link_masked_url(c->link), version, ours, version > ours ? "use the newer drover-worker" : "run: drover init");
+	}
+	return version == ours;
+}
 
 static void hello_failed(struct worker *w, const struct pg_op *op)
 {
@@ -78,6 +94,8 @@ static void hello_answered(struct worker *w, const struct pg_op *op)
 		worker_fail(w, ST_REFUSED, &err);
 		return;
 	}
+	if (!knows_schema(w, (int)number(res, 0, "schema_version")))
+		return;
 	w->control.greeted = true;
 	w->control.schema_missing_said = false;
 	snprintf(w->installation, sizeof(w->installation), "%s", text(res, 0, "installation"));

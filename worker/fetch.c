@@ -14,7 +14,8 @@
 
 #define BLOCK_TEXT "1000" /* ms */
 #define ANSWER_MS 5000    /* longest for an answer to a blocking read: the connection is dead then */
-#define REST_MS 20        /* after a read that did not block and brought nothing */
+#define REST_MS 20        /* after a read that did not block and brought nothing, while some have no room */
+#define TURNS_MS 200      /* all have been asked once in about this, where they are more than a read takes */
 #define PAUSE_MS 250      /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
 #define ROWS_AHEAD_MAX 4000
@@ -154,7 +155,7 @@ static void on_read(void *arg, int status, const redisReply *reply)
 		take_in(f, reply);
 	if (status == 0 && !f->blocking && reply->type == REDIS_REPLY_NIL) {
 		f->resting = true;
-		loop_timer_start(f->timer, REST_MS);
+		loop_timer_start(f->timer, f->rest_ms);
 	} else if (status == ST_REDIS)
 		refused(f, reply);
 	f->nasked = 0;
@@ -169,7 +170,7 @@ static bool choose(struct fetch *f, size_t *ret_most)
 {
 	struct worker *w = f->worker;
 	int32_t first = f->from;
-	bool all = true;
+	unsigned full = 0, waiting = 0;
 	struct mig *m;
 
 	f->nasked = 0;
@@ -187,12 +188,15 @@ static bool choose(struct fetch *f, size_t *ret_most)
 				*ret_most = *ret_most == 0 || wanted < *ret_most ? wanted : *ret_most;
 				continue;
 			}
-			all = false;
+			full += wanted == 0;
+			waiting += wanted > 0;
 			if (wanted > 0 && f->from == 0)
 				f->from = m->id; /* more than a read takes: this one's turn is next */
 		}
 	}
-	return all && f->nasked > 0;
+	f->rest_ms = full == 0 && waiting > 0 ? TURNS_MS * f->nasked / (f->nasked + waiting) : REST_MS;
+	f->rest_ms = f->rest_ms > REST_MS ? f->rest_ms : REST_MS;
+	return full == 0 && waiting == 0 && f->nasked > 0;
 }
 
 static void read_next(struct fetch *f, size_t most, bool block)

@@ -134,8 +134,10 @@ int mig_configure(struct mig *m, const struct settings *defaults, const char *te
 	free(m->settings_text);
 	m->settings_text = copy;
 	rc = settings_apply(&s, text, err);
-	if (rc == 0)
+	if (rc == 0) {
 		m->settings = s;
+		m->configured = true;
+	}
 	snprintf(m->lock_timeout, sizeof(m->lock_timeout), "%" PRIu64, m->settings.lock_timeout_ms);
 	snprintf(m->query_timeout, sizeof(m->query_timeout), "%" PRIu64, m->settings.query_timeout_ms);
 	return rc;

@@ -39,7 +39,8 @@ struct mig {
 	struct job_keys keys;
 	uint64_t default_batch_size; /* of drover.migrations, unless a setting says otherwise */
 	struct settings settings;
-	char *settings_text; /* as it was applied */
+	char *settings_text; /* as it was applied, or refused */
+	bool configured;     /* the settings are those that were asked for: nothing runs by the defaults instead */
 	struct plan *plan;   /* NULL: not loaded */
 
 	/* set_config() of everything that was captured at registration, and our own */
@@ -60,6 +61,7 @@ struct mig {
 	uint64_t one_lane_until_ms;            /* our own lanes deadlock with each other */
 	char cursor[ENTRY_ID_MAX];             /* of the take-over */
 	bool more_to_take;                     /* the last take-over brought something */
+	bool taking, promoting;                /* answers awaited: a server that stands still is not asked on and on */
 	uint64_t taken_over;                   /* jobs, not said yet */
 	uint64_t delayed_left;                 /* jobs in the delayed set, as of the last look; UINT64_MAX: not known */
 	bool found_empty;                      /* the last read of the stream brought nothing */

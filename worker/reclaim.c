@@ -123,6 +123,8 @@ static void on_taken_over(void *arg, int status, const redisReply *reply)
 	struct worker *w = c->worker;
 	struct mig *m = worker_find(w, c->mig);
 
+	if (m != NULL)
+		m->taking = false;
 	if (status == 0 && m != NULL && is_array(reply, 3) && reply->element[0]->type == REDIS_REPLY_STRING &&
 	    is_array(reply->element[1], 0) && is_array(reply->element[2], 0)) {
 		snprintf(m->cursor, sizeof(m->cursor), "%s", reply->element[0]->str);
@@ -145,8 +147,9 @@ static void take_over(struct worker *w, struct mig *m, unsigned free_lanes)
 
 	snprintf(idle, sizeof(idle), "%" PRIu64, w->options->lease_ms);
 	snprintf(count, sizeof(count), "%zu", most < 2000 ? most : 2000);
-	if (c != NULL &&
-	    queue_call(w->commands, &queue_take_over, 1, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS, on_taken_over, c) != 0)
+	m->taking = c != NULL && queue_call(w->commands, &queue_take_over, 1, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS,
+					    on_taken_over, c) == 0;
+	if (c != NULL && !m->taking)
 		call_free(c);
 	redis_link_pass(w->commands, FAILPOINT_worker_take_over_sent);
 }
@@ -174,7 +177,7 @@ void reclaim_now(struct worker *w)
 		return;
 	/* While all lanes are busy, for one of them: it comes before what is new, or it would wait until nothing new is left. */
 	DL_FOREACH(w->migs, m)
-		if (worker_may_run(w, m) && m->runs == NULL)
+		if (worker_may_run(w, m) && m->runs == NULL && !m->taking)
 			take_over(w, m, free_lanes > 0 ? free_lanes : 1);
 }
 
@@ -273,6 +276,8 @@ static void on_promoted(void *arg, int status, const redisReply *reply)
 	struct worker *w = c->worker;
 	struct mig *m = worker_find(w, c->mig);
 
+	if (m != NULL)
+		m->promoting = false;
 	if (status == 0 && m != NULL && is_array(reply, 2) && reply->element[0]->type == REDIS_REPLY_INTEGER &&
 	    reply->element[1]->type == REDIS_REPLY_INTEGER) {
 		m->delayed_left = (uint64_t)reply->element[1]->integer;
@@ -378,10 +383,12 @@ static void on_promote_timer(void *arg)
 		const char *const argv[] = { m->keys.jobs, m->keys.delayed, PROMOTE_MOST };
 		struct call *c;
 
-		if (!worker_may_run(w, m))
+		if (!worker_may_run(w, m) || m->promoting)
 			continue;
 		c = call_new(w, m);
-		if (c != NULL && queue_call(w->commands, &queue_promote, 2, 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_promoted, c) != 0)
+		m->promoting = c != NULL &&
+			       queue_call(w->commands, &queue_promote, 2, 3, argv, NULL, REDIS_LINK_DEADLINE_MS, on_promoted, c) == 0;
+		if (c != NULL && !m->promoting)
 			call_free(c);
 		redis_link_pass(w->commands, FAILPOINT_worker_promote_sent);
 		if (worker_now() - m->consumers_ms >= FORGET_MS)

@@ -10,7 +10,7 @@
 
 #define BUDGET_MS 10000
 #define SOON_MS 500
-#define AGAIN_MS 1000 /* after a failure: a connection that was found broken is made anew by the next round */
+#define AGAIN_MS 1000 /* after a failure, doubled each time: a connection that was found broken is made anew by the next round */
 #define SAY_EVERY_MS 60000
 
 static void work(uv_work_t *uv)
@@ -24,15 +24,26 @@ static void work(uv_work_t *uv)
 
 static void say(struct tend *a)
 {
-	if (a->result.pushed > 0 || a->result.found_rows > 0 || a->result.completed > 0 || a->result.foreign > 0)
-		log_info("tend.done", "pushed=%" PRIu64 " found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.pushed,
-			 a->result.found_rows, a->result.completed, a->result.foreign);
+	if (a->result.pushed > 0)
+		log_warn("redis.refilled", "jobs=%" PRIu64 " why='Redis had lost them: pushed again from the ledger'", a->result.pushed);
+	if (a->result.found_rows > 0 || a->result.completed > 0 || a->result.foreign > 0)
+		log_info("tend.done", "found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.found_rows, a->result.completed,
+			 a->result.foreign);
 	if (a->status == 0 || a->status == ST_DISCONNECTED || a->status == ST_INTERRUPTED || a->status == ST_TIMEOUT)
 		return;
 	if (a->said_ms != 0 && worker_now() - a->said_ms < SAY_EVERY_MS)
 		return;
 	a->said_ms = worker_now();
 	log_warn("tend.failed", "cause=%s", a->err.msg);
+}
+
+static uint64_t pause_ms(const struct tend *a)
+{
+	uint64_t again = AGAIN_MS << (a->failures < 8 ? a->failures : 8);
+
+	if (a->result.again || a->wanted)
+		return SOON_MS;
+	return a->status != 0 && again < STEWARD_EVERY_MS ? again : STEWARD_EVERY_MS;
 }
 
 static void done(uv_work_t *uv, int status)
@@ -46,7 +57,8 @@ static void done(uv_work_t *uv, int status)
 	if (w->draining)
 		worker_pump(w);
 	else
-		loop_timer_start(a->timer, a->result.again || a->wanted ? SOON_MS : a->status != 0 ? AGAIN_MS : STEWARD_EVERY_MS);
+		loop_timer_start(a->timer, pause_ms(a));
+	a->failures = a->status != 0 ? a->failures + 1 : 0;
 	a->wanted = false;
 }
 

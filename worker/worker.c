@@ -65,8 +65,8 @@ unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
 
 bool worker_may_run(const struct worker *w, const struct mig *m)
 {
-	return (m->state == MIG_RUNNING || m->state == MIG_OVER) && !m->stale && m->plan != NULL && m->settings.is_enabled &&
-	       worker_lanes_for(w, m) > 0 && !w->paused && !w->draining;
+	return (m->state == MIG_RUNNING || m->state == MIG_OVER) && !m->stale && m->plan != NULL && m->configured &&
+	       m->settings.is_enabled && worker_lanes_for(w, m) > 0 && !w->paused && !w->draining;
 }
 
 void worker_stop_mig(struct worker *w, struct mig *m)

@@ -86,7 +86,8 @@ struct fetch {
 	bool reading;             /* XREADGROUP is under way */
 	bool blocking;            /* and may take a second */
 	struct loop_timer *timer; /* a pause after an error, or ... */
-	bool resting;             /* ... a rest, since only some of the streams have room here */
+	bool resting;             /* ... a rest, since not all of the streams could be read at once */
+	unsigned rest_ms;         /* for how long */
 	struct mig *asked[64];    /* whose streams are being read, in order; NULL: gone meanwhile */
 	unsigned nasked;
 	int32_t from;     /* the migration to begin with, where there are more than these */
@@ -171,6 +172,7 @@ struct tend {
 	struct loop_timer *timer;
 	struct steward_report result;
 	int status;
+	unsigned failures; /* rounds in a row */
 	struct err err;
 	uint64_t said_ms;
 };

@@ -125,6 +125,8 @@ static int count_crash(struct charge *c, int64_t recovered, struct err *err)
 static int read_state(struct charge *c, const PGresult *res, struct err *err)
 {
 	struct charge_state *at = &c->at;
+	char reason[ERR_MSG_MAX + 256];
+	struct err why = ERR_INIT;
 	int rc;
 
 	snprintf(at->state, sizeof(at->state), "%s", pg_str(res, 0, "state"));
@@ -149,9 +151,12 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 	if (!keep(&c->scan_cursor, pg_opt(res, 0, "scan_cursor")) || !keep(&c->sweep_cursor, pg_opt(res, 0, "sweep_cursor")))
 		return err_set(err, ST_NOMEM, "out of memory");
 	settings_defaults(&at->settings);
-	rc = settings_apply(&at->settings, pg_str(res, 0, "settings_now"), err);
-	if (rc != 0)
-		return err_wrap(err, "the settings of '%s'", c->name);
+	if (settings_apply(&at->settings, pg_str(res, 0, "settings_now"), &why) != 0 && charge_runs(c)) {
+		/* Altered by hand. What was asked for is not known, and the defaults may be too much for this database. */
+		snprintf(reason, sizeof(reason), "its settings cannot be read: %s; mend: drover config %s KEY=VALUE", why.msg, c->name);
+		rc = charge_pause(c, reason, err);
+		return rc == 0 ? charge_look(c, err) : rc;
+	}
 	return count_crash(c, pg_i64(res, 0, "recovered"), err);
 }
 

@@ -92,7 +92,7 @@ MUST_CHECK int charge_load(struct charge *c, struct err *err);
 
 /**
  * See where it stands; loads it first, or anew when its revision changed. Pauses it when its statements crashed the server three times in a
- * row.
+ * row, and when its settings cannot be read.
  */
 MUST_CHECK int charge_look(struct charge *c, struct err *err);
 

@@ -20,12 +20,17 @@
 #include "steward/charge.h"
 #include "steward/finish.h"
 
+#define FAILED_MS 1000 /* until a migration is tended again whose tending failed, doubled each time */
+#define FAILED_MAX_MS 16000
+
 /* A migration that was tended before: what its audit and its sweep remember. */
 struct ward {
 	struct charge charge;
 	struct audit audit;
 	struct finisher finisher;
-	bool kept; /* still on the list of this round */
+	bool kept;           /* still on the list of this round */
+	unsigned failures;   /* to tend it, in a row */
+	uint64_t not_before; /* clock_now_ms: after a failure it waits a while, which is no reason for the others to */
 	struct ward *next;
 };
 
@@ -134,7 +139,7 @@ static int connect_pg(struct steward *s, struct err *err)
 	pg_sync_free(s->pg);
 	s->pg = NULL;
 	snprintf(name, sizeof(name), "drover %.40s/steward", s->who);
-	return pg_sync_try_open(&s->pg, s->database_url, name, s->stop, err);
+	return pg_sync_try_open(&s->pg, s->database_url, name, 0, s->stop, err);
 }
 
 static int connect_redis(struct steward *s, struct err *err)
@@ -215,7 +220,7 @@ static bool is_hopeless(int rc, const struct err *err)
 	return rc == ST_REFUSED || (rc == ST_SQL && pg_classify(err->sqlstate, err->msg) == PG_CLASS_SERVER);
 }
 
-static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct steward_report *report, struct err *err)
+static int tend_one(struct ward *w, uint64_t until_ms, struct steward_report *report, struct err *err)
 {
 	char reason[ERR_MSG_MAX + 32];
 	uint64_t pushed = 0;
@@ -229,8 +234,6 @@ static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct stew
 		return rc;
 	w->charge.queue.redis = w->charge.redis; /* it may just have been loaded */
 	report->tended++;
-	if (alarmed)
-		audit_alarm(&w->audit);
 	rc = audit_watch(&w->audit, err);
 	if (rc == 0 && audit_is_due(&w->audit, clock_now_ms(clock_system()))) {
 		rc = audit_run(&w->audit, &pushed, err);
@@ -249,12 +252,29 @@ static int tend_one(struct ward *w, bool alarmed, uint64_t until_ms, struct stew
 	return rc == ST_LEASE_LOST || rc == ST_BUSY ? 0 : rc;
 }
 
+/* A server that is away is nobody's fault: all are tended again as soon as it is back. */
+static void note_outcome(struct steward *s, struct ward *w, int rc)
+{
+	uint64_t wait_ms = FAILED_MS << (w->failures < 5 ? w->failures : 5);
+
+	if (rc == 0 || pg_sync_lost(s->pg) || redis_sync_lost(s->redis)) {
+		w->failures = 0;
+		return;
+	}
+	w->failures++;
+	w->not_before = clock_now_ms(clock_system()) + (wait_ms < FAILED_MAX_MS ? wait_ms : FAILED_MAX_MS);
+}
+
 static int list(struct steward *s, PGresult **ret, struct err *err)
 {
 	const char *params[] = { s->who, s->only };
 	int rc = connect_pg(s, err);
 
-	return rc == 0 ? pg_exec(s->pg, SQL_TEND_LIST, 2, params, ret, err) : rc;
+	if (rc == 0)
+		rc = pg_exec(s->pg, SQL_TEND_LIST, 2, params, ret, err);
+	if (rc == 0 && PQntuples(*ret) > 0)
+		rc = connect_redis(s, err);
+	return rc;
 }
 
 static void forget_others(struct steward *s)
@@ -266,32 +286,42 @@ static void forget_others(struct steward *s)
 			ward_free(s, w);
 }
 
+/* Kept with each migration until its audit went well. One that is first seen later begins with an audit anyhow. */
+static void spread_alarm(struct steward *s)
+{
+	struct ward *w;
+
+	if (!s->alarmed)
+		return;
+	s->alarmed = 0;
+	LL_FOREACH(s->wards, w)
+		audit_alarm(&w->audit);
+}
+
 int steward_tend(struct steward *s, uint64_t budget_ms, struct steward_report *ret, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	uint64_t until = clock_now_ms(clock_system()) + budget_ms;
-	bool alarmed = s->alarmed;
 	struct ward *w;
-	int rc, first = 0;
+	int rc, first = 0, at = 0;
 
 	memset(ret, 0, sizeof(*ret));
-	s->alarmed = 0;
+	spread_alarm(s);
 	rc = list(s, &res, err);
-	if (rc == 0 && PQntuples(res) > 0)
-		rc = connect_redis(s, err);
-	if (rc != 0) {
-		s->alarmed = s->alarmed || alarmed;
+	if (rc != 0)
 		return rc;
-	}
 	LL_FOREACH(s->wards, w)
 		w->kept = false;
-	for (int i = 0; i < PQntuples(res) && !pg_sync_lost(s->pg) && !redis_sync_lost(s->redis); i++) {
+	for (; at < PQntuples(res) && !pg_sync_lost(s->pg) && !redis_sync_lost(s->redis); at++) {
 		struct err why = ERR_INIT;
 
-		w = find(s, (int)pg_i64(res, i, "id"));
+		w = find(s, (int)pg_i64(res, at, "id"));
 		if (w == NULL)
 			return err_set(err, ST_NOMEM, "out of memory");
-		rc = tend_one(w, alarmed, until, ret, &why);
+		if (clock_now_ms(clock_system()) < w->not_before)
+			continue;
+		rc = tend_one(w, until, ret, &why);
+		note_outcome(s, w, rc);
 		if (rc != 0 && first == 0) {
 			first = rc;
 			if (err != NULL)
@@ -299,10 +329,8 @@ int steward_tend(struct steward *s, uint64_t budget_ms, struct steward_report *r
 			err_wrap(err, "migration '%s'", w->charge.name != NULL ? w->charge.name : "?");
 		}
 	}
-	if (first == 0)
+	if (at == PQntuples(res))
 		forget_others(s);
-	else
-		s->alarmed = s->alarmed || alarmed; /* some were not reached */
 	return first;
 }
 

@@ -10,7 +10,7 @@ import pytest
 from lib.drover import binaries
 from lib.postgres import Postgres
 from lib.process import wait_for
-from lib.scenario import delayed, migration_id, queue, state, stream
+from lib.scenario import delayed, migration_id, queue, state, stream, wait_for_state
 
 ROWS = 200
 
@@ -446,6 +446,7 @@ LIES = {
     "plan without a script": "UPDATE drover.migrations SET plan = plan #- '{scripts,range}'",
     "plan with a number for SQL": "UPDATE drover.migrations SET plan = jsonb_set(plan, '{scripts,range,0,sql}', '7')",
     "plan of a huge key": "UPDATE drover.migrations SET plan = jsonb_set(plan, '{key}', (SELECT jsonb_agg(g) FROM generate_series(1, 99) g))",
+    "setting of no value": "UPDATE drover.migrations SET options = '{\"tries\": \"many\"}'",
     "captured settings no object": "UPDATE drover.migrations SET settings = '\"x\"'",
 }
 
@@ -469,3 +470,17 @@ def test_a_ledger_altered_by_hand_runs_nothing_and_is_said_once(pg, drover, lie)
     assert worker.running and pg.value("SELECT count(*) FROM t WHERE b IS NOT NULL") == 0
     said = [line for line in worker.err.splitlines() if re.search(" (warn |error) ", line)]
     assert len(said) < 10, said
+
+
+def test_settings_altered_by_hand_pause_the_migration_with_the_reason(pg, drover):
+    """What was asked for is not known, and the defaults may be too much."""
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 100) g")
+    queue(drover, drover.migration("m", "-- drover: table t\n-- drover: set b = a\n"))
+    pg.sql("""UPDATE drover.migrations SET options = '{"tries": "many"}'""")
+    worker = drover.worker()
+    assert "tries" in wait_for_state(pg, "m", "paused")
+    assert "drover config m" in drover.run("status", "m").out
+    drover.run("config", "m", "tries=3")
+    drover.run("resume", "m")
+    wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"{state(pg, 'm')}; {worker!r}")
+    assert worker.err.count("settings.refused") == 1

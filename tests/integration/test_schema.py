@@ -70,6 +70,21 @@ def test_a_newer_schema_is_refused(pg, drover):
         assert "version 999" in drover.run(*command, rc=1).err
 
 
+def test_a_worker_waits_while_the_schema_is_another_versions(pg, drover):
+    """Once and clearly said; it goes on by itself when somebody has upgraded it, or the workers."""
+    drover.run("init")
+    ours = pg.value("SELECT schema_version FROM drover.meta")
+    for version, advice in ((999, "newer drover-worker"), (ours - 1, "drover init")):
+        pg.sql("UPDATE drover.meta SET schema_version = %s", (version,))
+        worker = drover.worker()
+        worker.wait_for_log(f"schema.unusable.*version {version}.*{advice}; waiting")
+        pg.sql("UPDATE drover.meta SET schema_version = %s", (ours,))
+        worker.wait_for_log("worker.ready")
+        assert worker.err.count("schema.unusable") == 1
+        worker.terminate()
+        worker.wait()
+
+
 def test_a_failed_installation_leaves_nothing(pg, drover):
     """Something else is in the way: the error names the file, and what came before it is rolled back."""
     pg.sql("CREATE SCHEMA drover; CREATE TABLE drover.batches (mine int)")
