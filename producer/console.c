@@ -16,6 +16,7 @@
 #include "redis/redis_sync.h"
 
 #define NOTE_MAX (64 * 1024) /* bytes of a line for people */
+#define CONNECT_MS 5000      /* to each host, where somebody sits and waits */
 
 /* ------------------------------------------------------------ life */
 
@@ -119,6 +120,23 @@ void console_note(const struct cli_call *call, const char *fmt, ...)
 	say(NULL, text.data);
 }
 
+/* Reasons for which nothing but the file, or what it names, is to blame. */
+void console_advice(const char *reason, const char *name, char *out, size_t size)
+{
+	static const char *const wrong[] = { "the migration is wrong", "it does not converge", "the script takes too long" };
+	bool file = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wrong) && reason != NULL; i++)
+		file = file || strncmp(reason, wrong[i], strlen(wrong[i])) == 0;
+	if (file)
+		snprintf(
+			out, size,
+			"mend the file and put it in: drover amend %s FILE (or mend what it names in the database); then: drover resume %s",
+			name, name);
+	else
+		snprintf(out, size, "to go on: drover resume %s", name);
+}
+
 /* ------------------------------------------------------------ connections */
 
 void console_outage(struct outage *o, const char *server)
@@ -138,18 +156,28 @@ static void set_log(const struct cli_call *call)
 	log_setup(cli_flag(call, "--verbose") ? LOG_DEBUG : LOG_WARN, cli_flag(call, "--json") ? LOG_JSON : LOG_KV);
 }
 
-int console_pg(struct console *con, const struct cli_call *call, struct err *err)
+int console_connect(struct console *con, const struct cli_call *call, struct err *err)
 {
 	struct outage outage;
 	char name[64];
-	int rc;
 
 	if (con->pg != NULL)
 		return 0;
 	set_log(call);
 	application_name(call, name, sizeof(name));
+	if (!con->patient)
+		return pg_sync_try_open(&con->pg, console_database_url(call), name, CONNECT_MS, &con->stop, err);
 	console_outage(&outage, "PostgreSQL");
-	rc = pg_sync_open(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
+	return pg_sync_open(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
+}
+
+int console_pg(struct console *con, const struct cli_call *call, struct err *err)
+{
+	int rc;
+
+	if (con->pg != NULL)
+		return 0;
+	rc = console_connect(con, call, err);
 	if (rc != 0)
 		return rc;
 	rc = schema_open(con->pg, &con->schema, err);
@@ -164,14 +192,11 @@ int console_pg(struct console *con, const struct cli_call *call, struct err *err
 
 int console_try_pg(struct console *con, const struct cli_call *call, struct err *err)
 {
-	char name[64];
 	int rc;
 
 	if (con->pg != NULL)
 		return 0;
-	set_log(call);
-	application_name(call, name, sizeof(name));
-	rc = pg_sync_try_open(&con->pg, console_database_url(call), name, &con->stop, err);
+	rc = console_connect(con, call, err);
 	if (rc != 0)
 		return rc;
 	return schema_check(con->pg, &con->schema, err);

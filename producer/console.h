@@ -21,6 +21,7 @@ struct redis_sync;
 
 struct console {
 	volatile sig_atomic_t stop; /* set by SIGINT and SIGTERM */
+	bool patient;               /* waits for a PostgreSQL that is away, and says so; otherwise that is an error */
 	char actor[128];            /* who is named in the audit trail: user@host, or --actor */
 	struct pg_sync *pg;         /* NULL until console_pg() */
 	struct redis_sync *redis;   /* NULL until console_redis() */
@@ -42,12 +43,15 @@ const char *console_redis_url(const struct cli_call *call);
 const char *console_actor(struct console *con, const struct cli_call *call);
 
 /**
- * Connect (once) to PostgreSQL, installing or upgrading the schema if that is needed and allowed. While the server is away it waits,
- * and says so on stderr.
+ * Connect (once) to PostgreSQL, installing or upgrading the schema if that is needed and allowed. While the server is away a patient console
+ * waits, and says so on stderr; others get ST_DISCONNECTED or ST_TIMEOUT within seconds: somebody sits there, or a script has more to do.
  */
 MUST_CHECK int console_pg(struct console *con, const struct cli_call *call, struct err *err);
 
-/* The same without waiting and without changing anything: ST_DISCONNECTED, ST_NOT_FOUND (no schema). */
+/* The same without a look at the schema. */
+MUST_CHECK int console_connect(struct console *con, const struct cli_call *call, struct err *err);
+
+/* As console_pg() without waiting and without changing anything: ST_DISCONNECTED, ST_NOT_FOUND (no schema). */
 MUST_CHECK int console_try_pg(struct console *con, const struct cli_call *call, struct err *err);
 
 /* Connect (once) to Redis. ST_CONFIG if no URL is set; ST_DISCONNECTED at once if it does not answer: the caller decides what it means. */
@@ -61,6 +65,11 @@ void console_outage(struct outage *o, const char *server);
 
 /* A line for people on stderr: nothing with --json or --quiet. */
 void console_note(const struct cli_call *call, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+#define CONSOLE_ADVICE_MAX 400
+
+/* What to do about a pause of the migration @name, by its reason (NULL: none): to be put behind a semicolon. */
+void console_advice(const char *reason, const char *name, char *out, size_t size);
 
 /* The commands, each in its own file. */
 extern const struct cli_command produce_command, run_command;

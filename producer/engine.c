@@ -150,6 +150,7 @@ static bool stopped(struct engine *e, uint64_t *ret_sleep_ms)
 {
 	const struct charge_state *at = &e->charge.at;
 	struct engine_result *r = e->result;
+	char advice[CONSOLE_ADVICE_MAX];
 
 	snprintf(r->reason, sizeof(r->reason), "%s", at->reason[0] != '\0' ? at->reason : "no reason given");
 	if (strcmp(at->state, "complete") == 0 || strcmp(at->state, "limited") == 0) {
@@ -165,7 +166,8 @@ static bool stopped(struct engine *e, uint64_t *ret_sleep_ms)
 		return true;
 	}
 	snprintf(e->note, sizeof(e->note), "paused: `drover resume` goes on");
-	engine_say_once(e, "'%s' is paused by %s: %s; waiting for `drover resume %s`", e->charge.name, at->by, r->reason, e->charge.name);
+	console_advice(r->reason, e->charge.name, advice, sizeof(advice));
+	engine_say_once(e, "'%s' is paused by %s: %s; waiting; %s", e->charge.name, at->by, r->reason, advice);
 	*ret_sleep_ms = LOOK_MS;
 	return false;
 }

@@ -100,11 +100,14 @@ static int report(const struct cli_call *call, const struct target *t, const str
 /* The end as an exit status, or as an error that says what to do. */
 static int conclude(const struct target *t, const struct engine_result *r, bool waited, struct err *err)
 {
+	char advice[CONSOLE_ADVICE_MAX];
+
 	switch (r->end) {
 	case ENGINE_CANCELLED:
 		return err_set(err, ST_REFUSED, "'%s' is cancelled: %s; `drover resume %s` takes it up again", t->name, r->reason, t->name);
 	case ENGINE_PAUSED:
-		return err_set(err, ST_REFUSED, "'%s' is paused: %s; `drover resume %s` goes on", t->name, r->reason, t->name);
+		console_advice(r->reason, t->name, advice, sizeof(advice));
+		return err_set(err, ST_REFUSED, "'%s' is paused: %s; %s", t->name, r->reason, advice);
 	case ENGINE_OLD_WRITES:
 		fprintf(stderr,
 			"drover: the application still writes old rows: the last sweep of %s found no less than the ones before; mend the writers, then produce it again\n",
@@ -190,6 +193,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	struct target target = { .file = NULL };
 	int rc = check_redis_url(o.redis_url, err);
 
+	con->patient = true;
 	if (rc == 0)
 		rc = target_read(&target, call, call->args[0], err);
 	/* Redis too old, or refusing us: nothing should be registered then. While it is away, that can wait. */

@@ -266,12 +266,14 @@ static int sum_up(struct job *j, struct err *err)
 static int conclude(const struct job *j, struct err *err)
 {
 	const struct engine_result *r = &j->result;
+	char advice[CONSOLE_ADVICE_MAX];
 
 	if (r->end == ENGINE_CANCELLED)
 		return err_set(err, ST_REFUSED, "'%s' is cancelled: %s", j->target.name, r->reason);
-	if (r->end == ENGINE_PAUSED)
-		return err_set(err, ST_REFUSED, "'%s' is paused: %s; once that is mended: drover resume %s, and run it again",
-			       j->target.name, r->reason, j->target.name);
+	if (r->end == ENGINE_PAUSED) {
+		console_advice(r->reason, j->target.name, advice, sizeof(advice));
+		return err_set(err, ST_REFUSED, "'%s' is paused: %s; %s; and run it again", j->target.name, r->reason, advice);
+	}
 	if (is_unclean(j))
 		return CLI_EXIT_NOT_CLEAN;
 	return r->dead > 0 ? CLI_EXIT_DEAD_LETTERS : 0;
@@ -341,6 +343,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	int rc = check_urls(call, err);
 
 	j.fleet.watchdog_pipe = -1;
+	j.con->patient = true;
 	if (rc == 0)
 		rc = target_read(&j.target, call, call->args[0], err);
 	if (rc == 0)

@@ -69,6 +69,7 @@ void standing_of_row(const PGresult *res, int row, struct standing *ret)
 		.sweep_stuck = (int)pg_i64(res, row, "sweep_stuck"),
 		.share = pg_null(res, row, "share") ? -1 : pg_f64(res, row, "share"),
 		.idle_s = pg_null(res, row, "idle_s") ? -1 : (int64_t)pg_f64(res, row, "idle_s"),
+		.idle_ms = pg_null(res, row, "idle_s") ? -1 : (int64_t)(pg_f64(res, row, "idle_s") * 1000),
 		.rate_per_s = -1,
 	};
 	settings_defaults(&ret->settings);
@@ -122,6 +123,8 @@ int standing_look_closer(struct console *con, const struct cli_call *call, struc
 	int rc = migrations_settings(con->pg, s->id, &s->settings, err);
 
 	(void)call;
+	if (rc == ST_INPUT)
+		rc = 0; /* they cannot be read, for which the migration is paused, and the reason says so */
 	if (rc == 0)
 		rc = look_at_queue(con, fleet, s, err);
 	if (rc == 0 && standing_is(s, "running"))
@@ -147,7 +150,7 @@ static void say(struct strvec *out, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void say(struct strvec *out, const char *fmt, ...)
 {
-	char text[700];
+	char text[1400];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -158,9 +161,14 @@ static void say(struct strvec *out, const char *fmt, ...)
 
 static void say_stopped(const struct standing *s, struct strvec *out)
 {
-	if (standing_is(s, "paused") || standing_is(s, "cancelled"))
-		say(out, "%s by %s%s%s; to go on: drover resume %s", s->state, s->by != NULL ? s->by : "somebody",
-		    s->reason != NULL ? ": " : "", s->reason != NULL ? s->reason : "", s->name);
+	bool paused = standing_is(s, "paused");
+	char advice[CONSOLE_ADVICE_MAX];
+
+	if (!paused && !standing_is(s, "cancelled"))
+		return;
+	console_advice(paused ? s->reason : NULL, s->name, advice, sizeof(advice));
+	say(out, "%s by %s%s%s; %s", s->state, s->by != NULL ? s->by : "somebody", s->reason != NULL ? ": " : "",
+	    s->reason != NULL ? s->reason : "", advice);
 }
 
 /* Nothing moves, or will not for long. */

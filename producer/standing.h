@@ -42,6 +42,7 @@ struct standing {
 	int sweep, sweep_stuck;
 	double share;      /* 0 to 1; negative: unknown */
 	int64_t idle_s;    /* since a worker's last commit; negative: none yet */
+	int64_t idle_ms;   /* the same */
 	double rate_per_s; /* rows finished; negative: not measured */
 	bool eta_known;    /* range of the time left; */
 	bool eta_open;     /* ... without an upper end */

@@ -25,8 +25,9 @@ struct job_run *job_run_new(struct mig *mig, enum job_kind kind, struct entry **
 static void forget_failure(struct job_run *r)
 {
 	free(r->message);
+	free(r->statement);
 	free(r->error);
-	r->message = r->error = NULL;
+	r->message = r->statement = r->error = NULL;
 	r->sqlstate[0] = '\0';
 }
 
@@ -202,6 +203,7 @@ static void keep_failure(struct job_run *r, const struct tx_answer *a)
 	forget_failure(r);
 	snprintf(r->sqlstate, sizeof(r->sqlstate), "%s", a->sqlstate);
 	r->message = a->message != NULL ? strdup(a->message) : NULL;
+	r->statement = a->statement != NULL ? strdup(a->statement) : NULL;
 	r->error = a->error != NULL ? strdup(a->error) : NULL;
 }
 

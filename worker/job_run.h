@@ -97,7 +97,7 @@ struct job_run {
 	/* what the failure was that is being judged */
 	struct policy_facts facts;
 	char sqlstate[6];
-	char *message, *error; /* copies of the answer's; NULL: none */
+	char *message, *statement, *error; /* copies of the answer's; NULL: none */
 
 	/* what a transaction brought */
 	uint64_t delay_ms;

@@ -47,6 +47,7 @@ struct tx_answer {
 	bool silent, ours, interrupted, finished; /* as in struct policy_facts */
 	char sqlstate[6];
 	const char *message;             /* one line for people; borrowed. NULL: none */
+	const char *statement;           /* the beginning of it, where the migration itself is wrong; borrowed. NULL: none */
 	const char *error;               /* all of it, a JSON object for drover.put_failed(); borrowed. NULL: none */
 	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said; 0 rows: it did not */
 	/* of success, each only of its kind */

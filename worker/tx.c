@@ -26,6 +26,7 @@ void tx_init(struct tx *t)
 	buf_init(&t->json, TEXTS_MAX);
 	buf_init(&t->error, 256 * 1024);
 	buf_init(&t->message, 2048);
+	buf_init(&t->statement, 2048);
 }
 
 void tx_close(struct tx *t)
@@ -37,6 +38,7 @@ void tx_close(struct tx *t)
 	buf_free(&t->json);
 	buf_free(&t->error);
 	buf_free(&t->message);
+	buf_free(&t->statement);
 	plan_unref(t->plan);
 }
 
@@ -412,6 +414,8 @@ static void build_pause(struct tx *t, const struct job_run *r, const struct tx_w
 		buf_printf(&t->json, ": %s", r->message);
 	if (r->sqlstate[0] != '\0')
 		buf_printf(&t->json, "; SQLSTATE %s", r->sqlstate);
+	if (r->statement != NULL)
+		buf_printf(&t->json, "; in: %s", r->statement);
 	begin(t);
 	small_settings(t, r->mig, who);
 	step(t, POLICY_FINISH, 1, "SELECT drover.set_state($1, '{running}', 'paused', $2, $3) AS paused", 3, r->mig->id_text, who->worker,
@@ -538,7 +542,6 @@ static void add_statement(struct buf *out, const char *sql)
 {
 	bool blank = false;
 
-	buf_puts(out, "; in: ");
 	for (size_t n = 0; *sql != '\0' && n < STATEMENT_IN_LINE; sql++) {
 		if (strchr(" \t\r\n", *sql) != NULL) {
 			blank = true;
@@ -573,10 +576,13 @@ static void describe(struct tx *t, const struct pg_op *op, bool in_script)
 	/* Neither detail nor statement unless the migration itself is wrong: they hold values of rows, which are not for logs. */
 	buf_reset(&t->json);
 	buf_printf(&t->json, "%.600s", f->message != NULL ? f->message : "");
-	if (in_script && blames_migration(op))
-		add_statement(&t->json, statement);
 	buf_reset(&t->message);
 	text_add_printable(&t->message, t->json.data); /* what was cut in the middle of a character is mended, too */
+	buf_reset(&t->json);
+	if (in_script && blames_migration(op))
+		add_statement(&t->json, statement);
+	buf_reset(&t->statement);
+	text_add_printable(&t->statement, t->json.data);
 }
 
 static bool is_over(const char *state)
@@ -610,5 +616,6 @@ void tx_read(struct tx *t, const struct job_run *r, const struct pg_op *op, stru
 	describe(t, op, op->status == ST_SQL && ret->phase == POLICY_TRANSFORM);
 	snprintf(ret->sqlstate, sizeof(ret->sqlstate), "%s", f->sqlstate);
 	ret->message = t->message.data;
+	ret->statement = t->statement.len > 0 ? t->statement.data : NULL;
 	ret->error = t->error.data;
 }

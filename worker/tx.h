@@ -31,7 +31,7 @@ struct tx {
 	char number[24], count[24], ways[8], delay[24], percent[12], window[12], lease[24];
 	char mark[224];                                 /* names the run, among all that ever were */
 	struct buf windows, claims, column, item, json; /* parameters, and what they are made of */
-	struct buf error, message;                      /* of an answer */
+	struct buf error, message, statement;           /* of an answer */
 };
 
 struct tx_who {

@@ -23,6 +23,7 @@ struct pg_sync {
 	PGconn *conn; /* NULL: lost */
 	struct pg_url url;
 	const volatile sig_atomic_t *stop;
+	uint64_t connect_ms;  /* per host */
 	uint64_t deadline_ms; /* per call */
 	PGresult *failed;     /* of the last call */
 	char parting[6];      /* sqlstate of the notice with which the server says good-bye */
@@ -113,7 +114,7 @@ static int give_up(struct pg_sync *c, int rc)
 static uint64_t connect_deadline_ms(const struct pg_sync *c)
 {
 	const char *timeout = getenv("PGCONNECT_TIMEOUT");
-	uint64_t each = PG_SYNC_CONNECT_MS, hosts = 1;
+	uint64_t each = c->connect_ms, hosts = 1;
 	long seconds;
 
 	for (unsigned i = 0; i < c->url.n; i++) {
@@ -157,7 +158,7 @@ static int connect_once(struct pg_sync *c, struct err *err)
 
 		if (rc != 0) {
 			drop(c);
-			return rc;
+			return err_wrap(err, "cannot connect to %s", c->url.masked);
 		}
 		want = PQconnectPoll(c->conn);
 	}
@@ -205,6 +206,7 @@ static int make(struct pg_sync **ret, const char *url, const char *application_n
 	if (c == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	c->stop = stop;
+	c->connect_ms = PG_SYNC_CONNECT_MS;
 	c->deadline_ms = PG_SYNC_DEADLINE_MS;
 	rc = pg_url_parse(&c->url, url, application_name, err);
 	if (rc != 0) {
@@ -215,14 +217,16 @@ static int make(struct pg_sync **ret, const char *url, const char *application_n
 	return 0;
 }
 
-int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
-		     struct err *err)
+int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, uint64_t each_ms,
+		     const volatile sig_atomic_t *stop, struct err *err)
 {
 	struct pg_sync *c = NULL;
 	int rc = make(&c, url, application_name, stop, err);
 
 	if (rc != 0)
 		return rc;
+	if (each_ms > 0)
+		c->connect_ms = each_ms;
 	rc = connect_once(c, err);
 	if (rc != 0) {
 		pg_sync_free(c);

@@ -28,13 +28,13 @@ struct pg_sync;
 /* ------------------------------------------------------------ connecting */
 
 /**
- * Connect, once. @url: see pg_url.h. @stop NULL: cannot be stopped; otherwise it must outlive the connection.
+ * Connect, once. @url: see pg_url.h. @each_ms: longest for each host, unless the URL says connect_timeout; 0: PG_SYNC_CONNECT_MS. @stop NULL: cannot be stopped; otherwise it must outlive the connection.
  *
  * ST_DISCONNECTED the server is away; ST_SQL it refused us (password, database, rights); ST_INPUT the URL or libpq's own set-up is wrong;
  * ST_TIMEOUT, ST_INTERRUPTED, ST_NOMEM.
  */
-MUST_CHECK int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,
-				struct err *err);
+MUST_CHECK int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *application_name, uint64_t each_ms,
+				const volatile sig_atomic_t *stop, struct err *err);
 
 /* Connect, waiting with back-off as long as the server is away, said by @outage (NULL: logged). What waiting cannot mend is an error, as above. */
 MUST_CHECK int pg_sync_open(struct pg_sync **ret, const char *url, const char *application_name, const volatile sig_atomic_t *stop,

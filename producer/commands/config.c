@@ -36,6 +36,16 @@ struct request {
 	char **words;           /* KEY or KEY=VALUE; NULL at the end */
 };
 
+/* Somebody wants to go gently from the first row on. */
+static void explain_unknown(struct err *err)
+{
+	struct err why = *err;
+
+	err_set(err, ST_NOT_FOUND,
+		"%s. Before it is produced, its settings go into its file (-- drover: batch-size 500), or are set for all: drover config KEY=VALUE",
+		why.msg);
+}
+
 /* The first word is a migration's name unless it is a setting or an assignment. */
 static int read_request(struct console *con, const struct cli_call *call, struct request *ret, struct err *err)
 {
@@ -46,6 +56,8 @@ static int read_request(struct console *con, const struct cli_call *call, struct
 	if (first == NULL || strchr(first, '=') != NULL || settings_find(first) != NULL)
 		return console_pg(con, call, err);
 	rc = console_find(con, call, first, &ret->m, err);
+	if (rc == ST_NOT_FOUND)
+		explain_unknown(err);
 	ret->one = rc == 0;
 	ret->words++;
 	return rc;

@@ -28,11 +28,8 @@ static const struct out_column columns[] = {
 
 static int rekey(struct console *con, const struct cli_call *call, struct err *err)
 {
-	struct outage outage;
-	int rc;
+	int rc = console_connect(con, call, err);
 
-	console_outage(&outage, "PostgreSQL");
-	rc = pg_sync_open(&con->pg, console_database_url(call), "drover init", &con->stop, &outage, err);
 	if (rc != 0)
 		return rc;
 	return schema_rekey(con->pg, console_actor(con, call), &con->schema, err);

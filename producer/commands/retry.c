@@ -20,7 +20,8 @@
 #include "producer/filter.h"
 #include "queue/push.h"
 
-#define CHUNK 500 /* rows of one transaction */
+#define CHUNK 500       /* rows of one transaction */
+#define CHUNKS_PER_S 20 /* with --rate */
 
 static const struct cli_option options[] = {
 	FILTER_OPTION_MIGRATION,
@@ -179,6 +180,15 @@ static void show_progress(struct retry *r)
 	progress_view_show(&r->view, &r->progress);
 }
 
+/* Until the next chunk's share of time has passed: at no moment since the start are there more than the rate allows, the first ones included. */
+static int keep_pace(struct retry *r, double rate, uint64_t start_ms, int limit)
+{
+	int64_t left = r->matched - r->queued, next = left < limit ? left : limit;
+	uint64_t due_ms = start_ms + (uint64_t)((double)(r->queued + next) * 1000 / rate), now_ms = clock_now_ms(clock_system());
+
+	return next > 0 && due_ms > now_ms ? clock_sleep_ms(due_ms - now_ms, &r->con->stop) : 0;
+}
+
 static int do_all(struct retry *r, struct err *err)
 {
 	double rate = cli_rate(r->call, "--rate");
@@ -186,25 +196,22 @@ static int do_all(struct retry *r, struct err *err)
 	int limit = CHUNK, rc = 0;
 	int64_t after = 0, before = -1;
 
-	/* A quarter of a second's worth at a time, so that the pace is even. */
-	if (rate > 0 && rate / 4 < CHUNK)
-		limit = rate / 4 < 1 ? 1 : (int)(rate / 4);
+	/* A few at a time, so that the pace is even. */
+	if (rate > 0 && rate / CHUNKS_PER_S < CHUNK)
+		limit = rate < CHUNKS_PER_S ? 1 : (int)(rate / CHUNKS_PER_S);
 	while (rc == 0 && after != before) {
 		before = after;
-		rc = do_chunk(r, &after, limit, err);
-		if (rc != 0 || after == before)
-			break;
-		show_progress(r);
-		if (rate > 0 && r->queued < r->matched) {
-			uint64_t due_ms = start_ms + (uint64_t)((double)r->queued * 1000 / rate), now_ms = clock_now_ms(clock_system());
-
-			rc = due_ms > now_ms ? clock_sleep_ms(due_ms - now_ms, &r->con->stop) : 0;
-		}
+		rc = rate > 0 ? keep_pace(r, rate, start_ms, limit) : 0;
 		if (r->con->stop)
 			rc = ST_INTERRUPTED;
-		if (rc != 0)
+		if (rc != 0) {
 			err_set(err, rc, "interrupted after %" PRId64 " of %" PRId64 " replays; run it again for the rest", r->queued,
 				r->matched);
+			break;
+		}
+		rc = do_chunk(r, &after, limit, err);
+		if (rc == 0 && after != before)
+			show_progress(r);
 	}
 	progress_view_clear(&r->view);
 	return rc;

@@ -12,7 +12,9 @@
 #include "producer/console.h"
 #include "producer/standing.h"
 
-#define SAMPLE_MS 1000 /* between the two looks that a rate is taken from */
+#define SAMPLE_MS 1000 /* between the looks that a rate is taken from */
+#define SAMPLES_MAX 4  /* while nothing was committed meanwhile, but lately: lanes may pause */
+#define LATELY_MS 10000
 #define WHY_TEXT_MAX (16 * 1024)
 
 static const struct cli_option options[] = {
@@ -113,6 +115,7 @@ struct track {
 	bool seen; /* at least twice */
 	int64_t first_finished;
 	uint64_t first_ms;
+	uint64_t commit_ms; /* the last one then */
 	struct progress progress;
 };
 
@@ -123,11 +126,16 @@ struct watch {
 	struct track *tracks;
 	size_t ntracks;
 	struct fleet fleet;
-	bool screen;         /* again and again, on a terminal */
-	bool over;           /* the one asked for */
-	bool has_dead;       /* it has dead letters */
-	bool anything_moves; /* a second look would tell a rate */
+	bool screen;            /* again and again, on a terminal */
+	bool over;              /* the one asked for */
+	bool has_dead;          /* it has dead letters */
+	bool waits_for_commits; /* another look would tell a rate that this one does not */
 };
+
+static uint64_t committed_ms(const struct standing *s, uint64_t now_ms)
+{
+	return s->idle_ms < 0 || (uint64_t)s->idle_ms > now_ms ? now_ms : now_ms - (uint64_t)s->idle_ms;
+}
 
 static struct track *track_of(struct watch *w, const struct standing *s, uint64_t now_ms)
 {
@@ -141,19 +149,31 @@ static struct track *track_of(struct watch *w, const struct standing *s, uint64_
 		return NULL;
 	w->tracks = grown;
 	grown = &grown[w->ntracks++];
-	*grown = (struct track){ .id = s->id, .first_finished = s->finished, .first_ms = now_ms };
+	*grown = (struct track){ .id = s->id, .first_finished = s->finished, .first_ms = now_ms, .commit_ms = committed_ms(s, now_ms) };
 	progress_init(&grown->progress, s->name, now_ms);
 	return grown;
 }
 
-/* The range: by the pace since the first look, and by the windows of the last half minute once there are some. */
+/*
+ * The pace since the first look, from one commit to another: lanes that pause, or have large batches, commit now and then, and looks fall in
+ * between.
+ */
+static double pace(const struct standing *s, const struct track *t, uint64_t now_ms)
+{
+	uint64_t commit_ms = committed_ms(s, now_ms);
+	double ms = commit_ms > t->commit_ms ? (double)(commit_ms - t->commit_ms) : (double)(now_ms - t->first_ms);
+
+	return ms > 0 ? (double)(s->finished - t->first_finished) * 1000 / ms : 0;
+}
+
+/* The range: by that, and by the windows of the last half minute once there are some. */
 static void estimate(struct standing *s, struct track *t, uint64_t now_ms)
 {
-	double ms = (double)(now_ms - t->first_ms), rate = ms > 0 ? (double)(s->finished - t->first_finished) * 1000 / ms : 0;
+	double rate = pace(s, t, now_ms);
 	struct progress_eta eta = progress_eta(&t->progress);
 	double left = (double)standing_left(s);
 
-	if (progress_rate(&t->progress) > 0)
+	if (t->progress.nwindows > 0)
 		rate = progress_rate(&t->progress);
 	s->rate_per_s = rate > 0 ? rate : 0;
 	if (eta.known) {
@@ -175,6 +195,7 @@ static int measure(struct watch *w, struct standing *s, struct err *err)
 		.done = (uint64_t)s->finished, .total = (uint64_t)s->expected, .share = s->share, .failed = (uint64_t)s->dead
 	};
 	struct track *t;
+	bool first, moved;
 
 	/* What stands still from the start has no pace; what stopped while it was watched keeps its bar. */
 	if (!standing_is(s, "running") && w->ntracks == 0)
@@ -185,9 +206,11 @@ static int measure(struct watch *w, struct standing *s, struct err *err)
 	progress_update(&t->progress, now_ms, &counts);
 	if (t->seen && standing_is(s, "running"))
 		estimate(s, t, now_ms);
+	first = !t->seen;
 	t->seen = true;
+	moved = s->finished != t->first_finished;
 	if (standing_is(s, "running") && w->fleet.working > 0 && (s->incomplete > 0 || !s->scan_done))
-		w->anything_moves = true;
+		w->waits_for_commits = w->waits_for_commits || first || (!moved && s->idle_ms >= 0 && s->idle_ms < LATELY_MS);
 	return 0;
 }
 
@@ -357,7 +380,7 @@ static int look(struct watch *w, struct out *out, bool show, struct err *err)
 		rc = migrations_status(w->con->pg, w->id, &res, err);
 	if (rc != 0)
 		return rc;
-	w->anything_moves = false;
+	w->waits_for_commits = false;
 	if (show && w->id != 0)
 		out_kv(out, w->screen ? chosen : columns, ARRAY_SIZE(columns));
 	else if (show && out->format != OUT_HUMAN)
@@ -383,12 +406,10 @@ static int once(struct watch *w, struct out *out, struct err *err)
 	int rc = fleet_read(w->con, w->call, &w->fleet, err);
 
 	/* Without workers there is no pace to be measured: one look will do. */
-	if (rc == 0 && w->fleet.working > 0)
+	for (int i = 0; rc == 0 && w->fleet.working > 0 && i < SAMPLES_MAX && (i == 0 || w->waits_for_commits); i++) {
 		rc = look(w, out, false, err);
-	if (rc == 0 && w->anything_moves) {
-		rc = clock_sleep_ms(SAMPLE_MS, &w->con->stop);
-		if (rc != 0)
-			return err_set(err, rc, "interrupted");
+		if (rc == 0 && w->waits_for_commits && clock_sleep_ms(SAMPLE_MS, &w->con->stop) != 0)
+			return err_set(err, ST_INTERRUPTED, "interrupted");
 	}
 	return rc != 0 ? rc : look(w, out, true, err);
 }
@@ -446,6 +467,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	int rc;
 
 	out_open(&out, call);
+	w.con->patient = cli_flag(call, "--watch");
 	rc = call->nargs > 0 ? console_find(w.con, call, call->args[0], &m, err) : console_pg(w.con, call, err);
 	if (rc == 0) {
 		w.id = m.id;

@@ -8,7 +8,8 @@ SELECT name, host, pid, version, lanes, CASE WHEN alive THEN state ELSE 'lost' E
                                                                       ELSE 'batch ' || substr(d ->> 'job', 2) END, ', ') AS work
                   FROM jsonb_array_elements(doing) AS d GROUP BY d ->> 'migration') AS g) AS doing_text
   FROM (SELECT w.*, greatest(extract(epoch FROM now() - heartbeat_at) * 1000, 0)::bigint AS silent_ms,
-               greatest(extract(epoch FROM heartbeat_at - started_at) * 1000, 0)::bigint AS up_ms,
+               greatest(extract(epoch FROM CASE WHEN heartbeat_at > now() - interval '15 s' THEN now() ELSE heartbeat_at END - started_at) * 1000,
+                        0)::bigint AS up_ms,
                heartbeat_at > now() - interval '15 s' AS alive
           FROM drover.workers AS w WHERE heartbeat_at > now() - interval '1 hour') AS w
  ORDER BY alive DESC, name

@@ -63,7 +63,7 @@ int main(int argc, char **argv)
 		.options = { .actor = "test", .mode = argc > 4 ? argv[4] : NULL, .batch_size = argc > 5 ? atoi(argv[5]) : 0 },
 	};
 	problems_init(&problems);
-	rc = pg_sync_try_open(&c, call.url, "register-tool", NULL, &err);
+	rc = pg_sync_try_open(&c, call.url, "register-tool", 0, NULL, &err);
 	if (rc == 0)
 		rc = run_on(c, &call, &made, &problems, &err);
 	if (rc == 0)
