@@ -12,8 +12,8 @@ foreach(name libuv libpq hiredis jansson)
 	add_library(dep::${name} ALIAS PkgConfig::${name})
 endforeach()
 
-# hiredis got TLS in 1.0; without it `rediss://` is refused at run time.
-pkg_check_modules(hiredis_ssl QUIET IMPORTED_TARGET hiredis_ssl)
+# hiredis got TLS in 1.0; without it `rediss://` is refused at run time. Certificates are checked by us, with OpenSSL.
+pkg_check_modules(hiredis_ssl QUIET IMPORTED_TARGET hiredis_ssl openssl)
 add_library(dep_hiredis_ssl INTERFACE)
 add_library(dep::hiredis_ssl ALIAS dep_hiredis_ssl)
 if(hiredis_ssl_FOUND)

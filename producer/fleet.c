@@ -175,8 +175,11 @@ static void become(const struct fleet *f, pid_t parent, const char *log, char *c
 		dup2(out, STDERR_FILENO);
 	}
 	/* By the environment, where ps does not show it. */
-	if (f->o.database_url[0] != '\0')
+	if (f->o.database_url[0] != '\0') {
+		unsetenv("DATABASE_URL_FILE");
 		setenv("DATABASE_URL", f->o.database_url, 1);
+	}
+	unsetenv("REDIS_URL_FILE");
 	setenv("REDIS_URL", f->redis_url, 1);
 	execv(argv[0], argv);
 	fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
@@ -275,6 +278,9 @@ int fleet_open(struct fleet *f, const struct fleet_options *o, struct err *err)
 			rc = err_set(err, ST_INPUT, "the Redis URL is longer than %zu bytes", sizeof(f->redis_url) - 1);
 	} else if (rc == 0) {
 		snprintf(f->redis_url, sizeof(f->redis_url), "unix://%s/redis.sock", f->dir);
+		/* Of another Redis: this one asks for none. */
+		unsetenv("REDIS_PASSWORD");
+		unsetenv("REDIS_PASSWORD_FILE");
 		rc = start_redis(f, err);
 		if (rc == 0)
 			rc = wait_for_redis(f, err);

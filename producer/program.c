@@ -18,6 +18,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_text env[] = {
+	CLI_TEXT_PASSWORDS,
 	{ "PGHOST, PGUSER, PGPASSFILE ...", "libpq's own, for what DATABASE_URL leaves out" },
 	{ "NO_COLOR", "no colours" },
 	{ 0 },

@@ -38,6 +38,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_text env[] = {
+	CLI_TEXT_PASSWORDS,
 	{ "PGHOST, PGUSER, PGPASSFILE ...", "libpq's own, for what DATABASE_URL leaves out" },
 	{ 0 },
 };

@@ -68,7 +68,7 @@ struct cli_option {
 	const char *complete;       /* kind of value for completion: "migrations", "files", or NULL */
 	char short_name;            /* 'n' for -n; 0: none */
 	bool repeatable;            /* may be given several times; otherwise that is an error */
-	bool secret;                /* overwritten in argv once read, never printed in an error */
+	bool secret;                /* overwritten in argv once read, never printed in an error; `env`_FILE may name a file with it */
 	bool hidden;                /* not in help, completion or docs */
 };
 
@@ -127,7 +127,9 @@ struct cli_program {
 #define CLI_OPTION_DATABASE_URL { "--database-url", .arg = "URL", .env = "DATABASE_URL", .secret = true, \
 	.help = "PostgreSQL: a libpq URI or conninfo; PG* variables and .pgpass work as with psql" }
 #define CLI_OPTION_REDIS_URL { "--redis-url", .arg = "URL", .env = "REDIS_URL", .secret = true, \
-	.help = "redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path" }
+	.help = "redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path, redis+sentinel://host:port,host:port/MASTER[/db]" }
+#define CLI_TEXT_PASSWORDS { "DATABASE_PASSWORD, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD", \
+	"what the URLs leave out; with _FILE at the end of the name: the file with it" }
 #define CLI_OPTION_JSON { "--json", .env = "DROVER_JSON", .help = "print JSON" }
 #define CLI_OPTION_NO_COLOR { "--no-color", .env = "DROVER_NO_COLOR", .help = "no colours, as with NO_COLOR" }
 #define CLI_OPTION_QUIET { "--quiet", .short_name = 'q', .env = "DROVER_QUIET", .help = "print results and errors alone" }

@@ -98,6 +98,8 @@ static void option_facts(struct buf *out, const struct cli_option *o)
 	}
 	if (o->env != NULL) {
 		buf_printf(out, "%s%s", separator, o->env);
+		if (o->secret)
+			buf_printf(out, ", or %s_FILE names a file", o->env);
 		separator = "; ";
 	}
 	if (separator[0] == ';')

@@ -48,6 +48,8 @@ static void option_row(struct buf *out, const struct cli_option *o)
 	code(out, o->def);
 	buf_puts(out, " | ");
 	code(out, o->env);
+	if (o->secret && o->env != NULL)
+		buf_printf(out, ", or `%s_FILE` names a file", o->env);
 	buf_puts(out, " |\n");
 }
 

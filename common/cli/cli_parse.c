@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli_private.h"
+#include "core/secret.h"
 #include "core/text.h"
 
 #define WORDS_MAX 100000 /* positional arguments: `retry` takes many ids */
@@ -295,26 +296,36 @@ static int read_words(struct cli_call *call, int argc, char **argv, unsigned ski
 
 /* ------------------------------------------------------------ environment, defaults, arguments */
 
+/* A secret's variable may name a file instead: NAME_FILE. */
+static int from_env(const struct cli_option *o, char **ret, struct err *err)
+{
+	const char *text = o->env != NULL ? getenv(o->env) : NULL;
+
+	if (o->env != NULL && o->secret)
+		return secret_from_env(ret, o->env, err);
+	*ret = cli_is_empty(text) ? NULL : strdup(text);
+	return cli_is_empty(text) || *ret != NULL ? 0 : err_set(err, ST_NOMEM, "out of memory");
+}
+
 static int fill_in(struct cli_value *v, struct err *err)
 {
 	const struct cli_option *o = v->option;
-	const char *text = o->env != NULL ? getenv(o->env) : NULL;
+	CLEANUP(secret_freep) char *text = NULL;
 	int rc;
 
 	if (v->source == CLI_FROM_LINE)
 		return 0;
-	if (!cli_is_empty(text)) {
+	rc = from_env(o, &text, err);
+	if (rc == 0 && text != NULL) {
 		v->source = CLI_FROM_ENV;
 		rc = cli_value_set(v, text, err);
 		if (rc != 0)
 			err_wrap(err, "environment variable %s", o->env);
-	} else if (o->def != NULL) {
+	} else if (rc == 0 && o->def != NULL) {
 		v->source = CLI_FROM_DEFAULT;
 		rc = cli_value_set(v, o->def, err);
 		if (rc != 0)
 			err_wrap(err, "default of option '%s'", o->name);
-	} else {
-		return 0;
 	}
 	if (rc != 0 && rc != ST_NOMEM) {
 		rc = ST_USAGE;

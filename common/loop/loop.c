@@ -176,7 +176,7 @@ bool loop_is_address(const char *host)
 int loop_finish(uv_loop_t *loop)
 {
 	/* What was freed closes in the next turns; requests in the pool need a moment. */
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 300; i++) {
 		uv_run(loop, UV_RUN_NOWAIT);
 		if (uv_loop_close(loop) == 0)
 			return 0;

@@ -69,7 +69,7 @@ bool loop_is_address(const char *host);
 
 /* ------------------------------------------------------------ the end */
 
-/* Let everything that was freed close itself, then close the loop. ST_BUSY if something is still open after a second: a leak. */
+/* Let everything that was freed close itself, then close the loop. ST_BUSY if something is still open after three seconds: a leak. */
 MUST_CHECK int loop_finish(uv_loop_t *loop);
 
 #endif

@@ -9,6 +9,7 @@
 #include <libpq-fe.h>
 
 #include "core/buf.h"
+#include "core/secret.h"
 
 /* What a connection of ours wants where the user said nothing: a dead peer is noticed within seconds, since it may hold our locks. */
 static const struct {
@@ -214,6 +215,19 @@ static int collect(struct pg_url *u, const PQconninfoOption *options, struct err
 	return rc == 0 ? 0 : err_set(err, rc, "the database URL has too many parameters");
 }
 
+static int add_password(struct pg_url *u, struct err *err)
+{
+	CLEANUP(secret_freep) char *password = NULL;
+	int rc;
+
+	if (has(u, "password"))
+		return 0;
+	rc = secret_from_env(&password, "DATABASE_PASSWORD", err);
+	if (rc == 0 && password != NULL && add(u, "password", password) != 0)
+		rc = err_set(err, ST_NOMEM, "out of memory");
+	return rc;
+}
+
 int pg_url_parse(struct pg_url *u, const char *url, const char *application_name, struct err *err)
 {
 	bool is_uri = url != NULL && (strncmp(url, "postgresql://", 13) == 0 || strncmp(url, "postgres://", 11) == 0);
@@ -232,6 +246,8 @@ int pg_url_parse(struct pg_url *u, const char *url, const char *application_name
 	PQconninfoFree(options);
 	if (rc == 0)
 		rc = check_parts(u, is_uri, err);
+	if (rc == 0)
+		rc = add_password(u, err);
 	if (rc == 0 && (add(u, "application_name", application_name) != 0 || add(u, "client_encoding", "UTF8") != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	if (rc != 0) {

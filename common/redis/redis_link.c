@@ -7,13 +7,12 @@
 
 #include <hiredis/async.h>
 #include <utlist.h>
-#ifdef DROVER_HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
 
 #include "core/clock.h"
 #include "core/outage.h"
 #include "loop/loop.h"
+#include "redis/redis_sentinel.h"
+#include "redis/redis_tls.h"
 #include "redis/redis_url.h"
 
 #define STEADY_MS 5000 /* a connection that lasted so long is made anew at once; others wait with back-off */
@@ -34,21 +33,22 @@ struct redis_link {
 	redis_link_state_fn fn;
 	void *arg;
 	enum link_state state;
-	struct loop_lookup *lookup;  /* LINK_LOOKING_UP */
-	redisAsyncContext *ac;       /* from LINK_GREETING on; hiredis frees it after an error */
-	struct loop_watch *watch;    /* of its socket */
-	bool want_read, want_write;  /* what hiredis asked for */
-	struct loop_timer *timer;    /* back-off, or the deadline of connecting */
-	struct loop_timer *patience; /* the earliest deadline of the commands */
-	struct command *commands;    /* sent, in the order of their answers */
-	int ending;                  /* what commands get whose answer will not come */
-	struct outage outage;        /* counts the back-off; says nothing */
-	unsigned attempts;           /* since the start: picks among several addresses */
+	struct redis_sentinel_ask *ask; /* LINK_LOOKING_UP: who the master is */
+	unsigned sentinel;              /* which Sentinel is asked first */
+	struct redis_master server_at;  /* where the server is to be found; not with a socket */
+	struct loop_lookup *lookup;     /* LINK_LOOKING_UP: where its host is */
+	redisAsyncContext *ac;          /* from LINK_GREETING on; hiredis frees it after an error */
+	struct loop_watch *watch;       /* of its socket */
+	bool want_read, want_write;     /* what hiredis asked for */
+	struct loop_timer *timer;       /* back-off, or the deadline of connecting */
+	struct loop_timer *patience;    /* the earliest deadline of the commands */
+	struct command *commands;       /* sent, in the order of their answers */
+	int ending;                     /* what commands get whose answer will not come */
+	struct outage outage;           /* counts the back-off; says nothing */
+	unsigned attempts;              /* since the start: picks among several addresses */
 	uint64_t up_since_ms;
 	struct redis_server server;
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	redisSSLContext *tls;
-#endif
+	struct redis_tls_note tls;
 };
 
 static uint64_t now(void)
@@ -63,6 +63,7 @@ static void on_socket(void *arg, bool readable, bool writable)
 	struct redis_link *l = arg;
 	redisAsyncContext *ac = l->ac;
 
+	redis_tls_forget();
 	if (readable)
 		redisAsyncHandleRead(ac);
 	if (writable && l->ac == ac) /* reading may have ended it */
@@ -141,8 +142,12 @@ static void went_down(struct redis_link *l, const struct err *why)
 
 	l->ac = NULL;
 	l->state = LINK_WAITING;
+	redis_sentinel_ask_free(l->ask);
+	l->ask = NULL;
 	loop_lookup_free(l->lookup);
 	l->lookup = NULL;
+	if (!was_up)
+		l->sentinel++; /* the one that was asked may be behind the times */
 	if (was_up && now() - l->up_since_ms >= STEADY_MS)
 		outage_over(&l->outage, now());
 	loop_timer_start(l->timer, was_up && !l->outage.away ? 0 : outage_failed(&l->outage, now(), ""));
@@ -169,7 +174,7 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
 	(void)status;
 	if (l == NULL || l->ac != ac)
 		return;
-	err_set(&why, ST_DISCONNECTED, "%s", ac->errstr != NULL && ac->errstr[0] != '\0' ? ac->errstr : "connection lost");
+	err_set(&why, ST_DISCONNECTED, "%s", redis_tls_reason(&l->tls, ac->errstr));
 	went_down(l, &why);
 }
 
@@ -282,9 +287,7 @@ static void refused(struct redis_link *l, int status, const redisReply *reply, c
 	if (status == ST_REDIS)
 		err_set(&why, ST_REDIS, "%s: %s", what, reply->str);
 	else
-		err_set(&why, ST_DISCONNECTED, "%s",
-			l->ac != NULL && l->ac->errstr != NULL && l->ac->errstr[0] != '\0' ? l->ac->errstr :
-											     "connection lost while connecting");
+		err_set(&why, ST_DISCONNECTED, "%s", redis_tls_reason(&l->tls, l->ac != NULL ? l->ac->errstr : NULL));
 	give_up(l, ST_DISCONNECTED, &why);
 }
 
@@ -345,31 +348,25 @@ static bool greet(struct redis_link *l)
 
 /* ------------------------------------------------------------ connecting */
 
-static bool start_tls(struct redis_link *l)
-{
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	if (l->url.tls)
-		return redisInitiateSSLWithContext(&l->ac->c, l->tls) == REDIS_OK;
-#endif
-	(void)l;
-	return true;
-}
-
 static void connect_to(struct redis_link *l, const char *address)
 {
 	struct err why = ERR_INIT;
+	int rc = 0;
 
 	l->state = LINK_GREETING;
 	l->ending = ST_DISCONNECTED;
-	l->ac = l->url.path != NULL ? redisAsyncConnectUnix(l->url.path) : redisAsyncConnect(address, l->url.port);
+	l->ac = l->url.path != NULL ? redisAsyncConnectUnix(l->url.path) : redisAsyncConnect(address, l->server_at.port);
 	if (l->ac == NULL || l->ac->err != 0) {
 		err_set(&why, ST_DISCONNECTED, "%s", l->ac != NULL ? l->ac->errstr : "out of memory");
 		give_up(l, ST_DISCONNECTED, &why);
 		return;
 	}
 	l->ac->data = l;
-	if (!attach(l) || !start_tls(l)) {
-		err_set(&why, ST_DISCONNECTED, "%s", l->ac->c.errstr[0] != '\0' ? l->ac->c.errstr : "cannot watch the connection");
+	if (!attach(l))
+		rc = err_set(&why, ST_DISCONNECTED, "cannot watch the connection");
+	else if (l->url.tls)
+		rc = redis_tls_start(&l->ac->c, &l->url, l->server_at.host, &l->tls, &why);
+	if (rc != 0) {
 		give_up(l, ST_DISCONNECTED, &why);
 		return;
 	}
@@ -391,8 +388,42 @@ static void on_found(void *arg, const char (*addresses)[LOOP_ADDRESS_MAX], unsig
 		connect_to(l, addresses[l->attempts % n]);
 		return;
 	}
-	err_set(&err, ST_DISCONNECTED, "cannot find the host '%s': %s", l->url.host, why);
+	err_set(&err, ST_DISCONNECTED, "cannot find the host '%s': %s", l->server_at.host, why);
 	went_down(l, &err);
+}
+
+static void cannot_begin(struct redis_link *l)
+{
+	struct err why = ERR_INIT;
+
+	err_set(&why, ST_DISCONNECTED, "out of memory");
+	went_down(l, &why);
+}
+
+/* It is known which host it is: find its address, if it is none itself. */
+static void approach(struct redis_link *l)
+{
+	if (loop_is_address(l->server_at.host)) {
+		connect_to(l, l->server_at.host);
+		return;
+	}
+	l->lookup = loop_lookup_new(l->loop, l->server_at.host, on_found, l);
+	if (l->lookup == NULL)
+		cannot_begin(l);
+}
+
+static void on_master(void *arg, const struct redis_master *master, unsigned at, const struct err *why)
+{
+	struct redis_link *l = arg;
+
+	l->ask = NULL;
+	if (master == NULL) {
+		went_down(l, why);
+		return;
+	}
+	l->sentinel = at;
+	l->server_at = *master;
+	approach(l);
 }
 
 static void on_timer(void *arg)
@@ -407,16 +438,18 @@ static void on_timer(void *arg)
 	}
 	l->attempts++;
 	loop_timer_start(l->timer, REDIS_LINK_CONNECT_MS);
-	if (l->url.path != NULL || loop_is_address(l->url.host)) {
-		connect_to(l, l->url.host);
+	if (l->url.path != NULL) {
+		connect_to(l, NULL);
 		return;
 	}
 	l->state = LINK_LOOKING_UP;
-	l->lookup = loop_lookup_new(l->loop, l->url.host, on_found, l);
-	if (l->lookup == NULL) {
-		err_set(&why, ST_DISCONNECTED, "out of memory");
-		went_down(l, &why);
+	if (l->url.master == NULL) {
+		approach(l);
+		return;
 	}
+	l->ask = redis_sentinel_ask_new(l->loop, &l->url, l->sentinel, on_master, l);
+	if (l->ask == NULL)
+		cannot_begin(l);
 }
 
 /* ------------------------------------------------------------ life */
@@ -425,22 +458,6 @@ static void say_nothing(void *arg, const char *line)
 {
 	(void)arg;
 	(void)line;
-}
-
-static int set_up_tls(struct redis_link *l, struct err *err)
-{
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	redisSSLContextError why = REDIS_SSL_CTX_NONE;
-
-	redisInitOpenSSL();
-	l->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, l->url.host, &why);
-	if (l->tls == NULL)
-		return err_set(err, ST_CONFIG, "cannot set up TLS: %s", redisSSLContextGetError(why));
-	return 0;
-#else
-	(void)l;
-	return err_set(err, ST_CONFIG, "rediss:// needs a hiredis with TLS (1.0 or later), which this build does not have");
-#endif
 }
 
 int redis_link_new(struct redis_link **ret, uv_loop_t *loop, const char *url, redis_link_state_fn fn, void *arg, struct err *err)
@@ -452,7 +469,7 @@ int redis_link_new(struct redis_link **ret, uv_loop_t *loop, const char *url, re
 		return err_set(err, ST_NOMEM, "out of memory");
 	rc = redis_url_parse(&l->url, url, err);
 	if (rc == 0 && l->url.tls)
-		rc = set_up_tls(l, err);
+		rc = redis_tls_check(&l->url, err);
 	if (rc != 0) {
 		redis_url_free(&l->url);
 		free(l);
@@ -461,6 +478,9 @@ int redis_link_new(struct redis_link **ret, uv_loop_t *loop, const char *url, re
 	l->loop = loop;
 	l->fn = fn;
 	l->arg = arg;
+	if (l->url.host != NULL)
+		snprintf(l->server_at.host, sizeof(l->server_at.host), "%s", l->url.host);
+	l->server_at.port = l->url.port;
 	outage_init(&l->outage, "Redis", say_nothing, NULL);
 	l->timer = loop_timer_new(loop, on_timer, l);
 	l->patience = loop_timer_new(loop, on_patience, l);
@@ -485,13 +505,10 @@ void redis_link_free(struct redis_link *l)
 	l->ending = ST_CLOSING;
 	if (ac != NULL)
 		redisAsyncFree(ac);
+	redis_sentinel_ask_free(l->ask);
 	loop_lookup_free(l->lookup);
 	loop_timer_free(l->timer);
 	loop_timer_free(l->patience);
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	if (l->tls != NULL)
-		redisFreeSSLContext(l->tls);
-#endif
 	redis_url_free(&l->url);
 	free(l);
 }

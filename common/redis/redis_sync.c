@@ -7,11 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef DROVER_HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
-
 #include "core/clock.h"
+#include "redis/redis_sentinel.h"
+#include "redis/redis_tls.h"
 #include "redis/redis_url.h"
 
 #define SLICE_MS 100 /* longest sleep between two looks at the stop flag */
@@ -21,10 +19,9 @@ struct redis_sync {
 	struct redis_url url;
 	struct redis_server server;
 	const volatile sig_atomic_t *stop;
-	unsigned waiting; /* replies appended for and not taken */
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	redisSSLContext *tls;
-#endif
+	unsigned waiting;  /* replies appended for and not taken */
+	unsigned sentinel; /* which Sentinel is asked first */
+	struct redis_tls_note tls;
 };
 
 static uint64_t now_ms(void)
@@ -44,7 +41,7 @@ static int lost(struct redis_sync *r, struct err *err)
 {
 	char why[160];
 
-	snprintf(why, sizeof(why), "%s", r->ctx->errstr[0] != '\0' ? r->ctx->errstr : "connection lost");
+	snprintf(why, sizeof(why), "%s", redis_tls_reason(&r->tls, r->ctx->errstr));
 	drop(r);
 	return err_set(err, ST_DISCONNECTED, "Redis: %s", why);
 }
@@ -83,6 +80,7 @@ static int next_reply(struct redis_sync *r, redisReply **ret, struct err *err)
 		int written = 0, rc;
 		size_t before;
 
+		redis_tls_forget();
 		if (redisGetReplyFromReader(r->ctx, &reply) != REDIS_OK)
 			return lost(r, err);
 		if (reply != NULL) {
@@ -184,43 +182,22 @@ int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err, const cha
 
 /* ------------------------------------------------------------ connecting */
 
-#ifndef DROVER_HAVE_HIREDIS_SSL
-static int no_tls(struct err *err)
-{
-	return err_set(err, ST_CONFIG, "rediss:// needs a hiredis with TLS (1.0 or later), which this build does not have");
-}
-#endif
-
-static int start_tls(struct redis_sync *r, struct err *err)
-{
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	redisSSLContextError why = REDIS_SSL_CTX_NONE;
-
-	if (r->tls == NULL) {
-		redisInitOpenSSL();
-		r->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, r->url.host, &why);
-		if (r->tls == NULL)
-			return err_set(err, ST_CONFIG, "cannot set up TLS: %s", redisSSLContextGetError(why));
-	}
-	if (redisInitiateSSLWithContext(r->ctx, r->tls) != REDIS_OK)
-		return lost(r, err);
-	return 0;
-#else
-	(void)r;
-	return no_tls(err);
-#endif
-}
-
 /* hiredis connects in one go, within its own time-out; from then on the socket does not block. */
 static int connect_socket(struct redis_sync *r, struct err *err)
 {
 	struct timeval timeout = { .tv_sec = REDIS_SYNC_CONNECT_MS / 1000 };
-	int rc = 0, flags;
+	struct redis_master master;
+	const char *host = r->url.host;
+	int port = r->url.port, rc = 0, flags;
 
-	if (r->url.path != NULL)
-		r->ctx = redisConnectUnixWithTimeout(r->url.path, timeout);
-	else
-		r->ctx = redisConnectWithTimeout(r->url.host, r->url.port, timeout);
+	if (r->url.master != NULL) {
+		rc = redis_sentinel_find(&r->url, &r->sentinel, r->stop, &master, err);
+		if (rc != 0)
+			return rc;
+		host = master.host;
+		port = master.port;
+	}
+	r->ctx = r->url.path != NULL ? redisConnectUnixWithTimeout(r->url.path, timeout) : redisConnectWithTimeout(host, port, timeout);
 	if (r->ctx == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	if (r->ctx->err != 0)
@@ -229,7 +206,7 @@ static int connect_socket(struct redis_sync *r, struct err *err)
 		redisEnableKeepAlive(r->ctx); /* a help, not a need: every call has a deadline */
 	redisSetTimeout(r->ctx, timeout);     /* for the TLS handshake */
 	if (r->url.tls)
-		rc = start_tls(r, err);
+		rc = redis_tls_start(r->ctx, &r->url, host, &r->tls, err);
 	if (rc != 0) {
 		drop(r);
 		return rc;
@@ -289,6 +266,7 @@ static int connect_once(struct redis_sync *r, struct err *err)
 	if (rc == 0)
 		return 0;
 	drop(r);
+	r->sentinel++; /* the one that was asked may be behind the times */
 	return err_wrap(err, "cannot connect to %s", r->url.masked);
 }
 
@@ -301,13 +279,10 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 		return err_set(err, ST_NOMEM, "out of memory");
 	r->stop = stop;
 	rc = redis_url_parse(&r->url, url, err);
-#ifndef DROVER_HAVE_HIREDIS_SSL
-	if (rc == 0 && r->url.tls) {
-		redis_url_free(&r->url);
-		rc = no_tls(err);
-	}
-#endif
+	if (rc == 0 && r->url.tls)
+		rc = redis_tls_check(&r->url, err);
 	if (rc != 0) {
+		redis_url_free(&r->url);
 		free(r);
 		return rc;
 	}
@@ -342,10 +317,6 @@ void redis_sync_free(struct redis_sync *r)
 	if (r == NULL)
 		return;
 	drop(r);
-#ifdef DROVER_HAVE_HIREDIS_SSL
-	if (r->tls != NULL)
-		redisFreeSSLContext(r->tls);
-#endif
 	redis_url_free(&r->url);
 	free(r);
 }

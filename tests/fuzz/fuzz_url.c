@@ -72,7 +72,7 @@ static void read_redis(const char *url, const char *password)
 		must(password == NULL && err.msg[0] != '\0' && strstr(err.msg, SECRET) == NULL);
 		return;
 	}
-	must(strstr(u.masked, SECRET) == NULL && (u.host == NULL) != (u.path == NULL));
+	must(strstr(u.masked, SECRET) == NULL && (u.host != NULL) + (u.path != NULL) + (u.nsentinels > 0) == 1);
 	must(u.host == NULL || (u.port >= 1 && u.port <= 65535));
 	must(password == NULL || (u.password != NULL && strcmp(u.password, password) == 0));
 	redis_url_free(&u);
@@ -102,6 +102,11 @@ static void read_encoded(const char *password)
 	buf_puts(&url, "@cache.example:6379/2");
 	read_redis(url.data, password);
 	buf_reset(&url);
+	buf_puts(&url, "rediss+sentinel://app:");
+	add_encoded(&url, password);
+	buf_puts(&url, "@s1.example,s2.example:26380/main/2?cacert=/etc/ca.pem");
+	read_redis(url.data, password);
+	buf_reset(&url);
 	buf_puts(&url, "unix://:");
 	add_encoded(&url, password);
 	buf_puts(&url, "@/run/redis.sock?db=2");
@@ -118,6 +123,9 @@ static void read_unencoded(const char *password)
 	buf_reset(&url);
 	buf_printf(&url, "redis://:%s@cache.example", password);
 	read_redis(url.data, NULL);
+	buf_reset(&url);
+	buf_printf(&url, "redis+sentinel://:%s@s1.example,s2.example/main", password);
+	read_redis(url.data, NULL);
 	if (strchr(password, '?') != NULL)
 		return;
 	buf_reset(&url);
@@ -131,7 +139,18 @@ static void read_unencoded(const char *password)
 /* What stands in the environment of whoever runs this must not come in. */
 static void clear_environment(void)
 {
-	static const char *const names[] = { "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGPASSWORD" };
+	static const char *const names[] = { "PGHOST",
+					     "PGPORT",
+					     "PGUSER",
+					     "PGDATABASE",
+					     "PGSERVICE",
+					     "PGPASSWORD",
+					     "DATABASE_PASSWORD",
+					     "DATABASE_PASSWORD_FILE",
+					     "REDIS_PASSWORD",
+					     "REDIS_PASSWORD_FILE",
+					     "REDIS_SENTINEL_PASSWORD",
+					     "REDIS_SENTINEL_PASSWORD_FILE" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		unsetenv(names[i]);

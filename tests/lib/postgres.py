@@ -13,7 +13,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from lib.process import give_to_server_user, kill_group, run_as_server_user, spawn, temporary_directory, wait_for
+from lib.process import free_port, give_to_server_user, kill_group, run_as_server_user, spawn, temporary_directory, wait_for
 
 SETTINGS = {
     "listen_addresses": "",
@@ -39,17 +39,17 @@ class Postgres:
 
     settings: lines of postgresql.conf beside SETTINGS. fresh: run initdb rather than copy the
     template, for a cluster whose system identifier differs from that of the others. data: where the
-    cluster is, or is to be made; it stays there.
+    cluster is, or is to be made; it stays there. tcp: listens on self.port of 127.0.0.1 as well.
     """
 
-    def __init__(self, settings=None, fresh=False, data=None):
+    def __init__(self, settings=None, fresh=False, data=None, tcp=False):
         self.bindir = newest_bindir()
         self.version = int(self.bindir.parent.name)
         self.dir = temporary_directory("pg")
         give_to_server_user(self.dir)
         self.data = data or self.dir / "data"
         self.log_path = self.dir / "log"
-        self.port = 5432
+        self.port = free_port() if tcp else 5432
         self.socket = self.dir / f".s.PGSQL.{self.port}"
         self.process = None
         shared = os.environ.get("DROVER_TEST_TMP")
@@ -59,7 +59,8 @@ class Postgres:
             self._initdb(self.data)
         else:
             subprocess.run(["cp", "-a", "--reflink=auto", self._template(Path(shared)), self.data], check=True)
-        self.configure({**SETTINGS, "unix_socket_directories": str(self.dir), **(settings or {})})
+        network = {"listen_addresses": "127.0.0.1", "port": self.port} if tcp else {}
+        self.configure({**SETTINGS, "unix_socket_directories": str(self.dir), **network, **(settings or {})})
 
     def __enter__(self):
         self.start()

@@ -4,6 +4,7 @@ import ctypes
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +25,13 @@ def temporary_directory(prefix):
     path = Path(tempfile.mkdtemp(prefix=f"drover-{prefix}-", dir=os.environ.get("DROVER_TEST_TMP", "/tmp")))
     path.chmod(0o755)
     return path
+
+
+def free_port():
+    """A TCP port that nobody listens on; somebody else may take it before we do, which start() would report."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def server_user():

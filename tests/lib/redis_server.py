@@ -2,18 +2,10 @@
 
 import shutil
 import signal
-import socket
 
 import redis
 
-from lib.process import kill_group, spawn, temporary_directory, wait_for
-
-
-def free_port():
-    """A TCP port that nobody listens on; somebody else may take it before we do, which start() would report."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from lib.process import free_port, kill_group, spawn, temporary_directory, wait_for
 
 
 class Redis:

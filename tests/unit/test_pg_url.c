@@ -149,12 +149,34 @@ static void secrets_are_never_shown(void **state)
 	}
 }
 
+static void a_password_comes_from_the_environment_where_the_url_has_none(void **state)
+{
+	struct pg_url u;
+
+	(void)state;
+	setenv("DATABASE_PASSWORD", "hunter2", 1);
+	parse(&u, "postgresql://app@db/shop");
+	assert_string_equal(value_of(&u, "password"), "hunter2");
+	assert_null(strstr(u.masked, "hunter2"));
+	pg_url_free(&u);
+	parse(&u, "host=db password=own");
+	assert_string_equal(value_of(&u, "password"), "own");
+	pg_url_free(&u);
+	setenv("DATABASE_PASSWORD_FILE", "/nowhere", 1);
+	assert_int_equal(pg_url_parse(&u, "host=db", "t", NULL), ST_CONFIG);
+	unsetenv("DATABASE_PASSWORD_FILE");
+	unsetenv("DATABASE_PASSWORD");
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(uris_and_conninfo_are_understood), cmocka_unit_test(what_the_user_says_stays),
-		cmocka_unit_test(nothing_leaves_all_to_libpq),      cmocka_unit_test(a_service_file_is_not_overruled),
+		cmocka_unit_test(uris_and_conninfo_are_understood),
+		cmocka_unit_test(what_the_user_says_stays),
+		cmocka_unit_test(nothing_leaves_all_to_libpq),
+		cmocka_unit_test(a_service_file_is_not_overruled),
 		cmocka_unit_test(secrets_are_never_shown),
+		cmocka_unit_test(a_password_comes_from_the_environment_where_the_url_has_none),
 	};
 
 	static const char *const env[] = { "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGCONNECT_TIMEOUT", "PGPASSWORD" };

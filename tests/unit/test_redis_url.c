@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -53,6 +54,75 @@ static void urls_are_understood(void **state)
 	}
 }
 
+static void sentinels_are_understood(void **state)
+{
+	static const struct {
+		const char *url, *masked;
+		unsigned n;
+		const char *master, *user, *password;
+		int db;
+		bool tls;
+	} rows[] = {
+		{ "redis+sentinel://h/m", "redis+sentinel://h:26379/m", 1, "m", NULL, NULL, 0, false },
+		{ "redis+sentinel://u:p%40w@a,b:1,[::1]:2/my%20m/3", "redis+sentinel://a:26379,b:1,[::1]:2/my m/3", 3, "my m", "u", "p@w",
+		  3, false },
+		{ "rediss+sentinel://:a/b@h:7,i/m/?cacert=/c&sentinel_user=s", "rediss+sentinel://h:7,i:26379/m", 2, "m", NULL, "a/b", 0,
+		  true },
+	};
+
+	(void)state;
+	setenv("REDIS_SENTINEL_PASSWORD", "spw", 1);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = ERR_INIT;
+		struct redis_url u;
+
+		if (redis_url_parse(&u, rows[i].url, &err) != 0)
+			fail_msg("%s: %s", rows[i].url, err.msg);
+		if (u.nsentinels != rows[i].n || !same(u.master, rows[i].master) || !same(u.user, rows[i].user) ||
+		    !same(u.password, rows[i].password) || u.db != rows[i].db || u.tls != rows[i].tls || !same(u.masked, rows[i].masked) ||
+		    !same(u.sentinel_password, "spw") || u.host != NULL)
+			fail_msg("%s: read as %s", rows[i].url, u.masked);
+		redis_url_free(&u);
+	}
+	unsetenv("REDIS_SENTINEL_PASSWORD");
+}
+
+static void tls_is_described_by_parameters(void **state)
+{
+	struct redis_url u;
+
+	(void)state;
+	assert_int_equal(redis_url_parse(&u, "rediss://h/1?cacert=/run/a%26b.pem&cert=c&key=k&server_name=n", NULL), 0);
+	assert_string_equal(u.cacert, "/run/a&b.pem");
+	assert_string_equal(u.cert, "c");
+	assert_string_equal(u.key, "k");
+	assert_string_equal(u.server_name, "n");
+	assert_string_equal(u.masked, "rediss://h:6379/1");
+	redis_url_free(&u);
+}
+
+static void a_password_comes_from_the_environment_where_the_url_has_none(void **state)
+{
+	struct redis_url u;
+
+	(void)state;
+	setenv("REDIS_PASSWORD", "hunter2", 1);
+	assert_int_equal(redis_url_parse(&u, "redis://app@h", NULL), 0);
+	assert_string_equal(u.user, "app");
+	assert_string_equal(u.password, "hunter2");
+	redis_url_free(&u);
+	assert_int_equal(redis_url_parse(&u, "redis://:own@h", NULL), 0);
+	assert_string_equal(u.password, "own");
+	redis_url_free(&u);
+	assert_int_equal(redis_url_parse(&u, "unix:///run/r.sock", NULL), 0);
+	assert_string_equal(u.password, "hunter2");
+	redis_url_free(&u);
+	setenv("REDIS_PASSWORD_FILE", "/nowhere", 1);
+	assert_int_equal(redis_url_parse(&u, "redis://app@h", NULL), ST_CONFIG);
+	unsetenv("REDIS_PASSWORD_FILE");
+	unsetenv("REDIS_PASSWORD");
+}
+
 static void mistakes_get_one_clear_error_without_the_password(void **state)
 {
 	static const char *const rows[] = {
@@ -68,6 +138,23 @@ static void mistakes_get_one_clear_error_without_the_password(void **state)
 		"redis://h/-1",
 		"redis://h/99999999999",
 		"redis://h/1?timeout=hunter2",
+		"redis://h/1?cacert=",
+		"redis://h/1?cacert",
+		"redis://h/1?cacert=a",
+		"rediss://h/1?cacert=a&cacert=b",
+		"rediss://h/1?cert=a",
+		"rediss://h?key=hunter2",
+		"redis://u:hun?ter2@h",
+		"redis://h?sentinel_user=u",
+		"redis+sentinel://h",
+		"redis+sentinel://h/",
+		"redis+sentinel://h//1",
+		"redis+sentinel:///m",
+		"redis+sentinel://a,/m",
+		"redis+sentinel://a,b:hunter2/m",
+		"redis+sentinel://a/m/x",
+		"redis+sentinel://a/m?sentinel_user=u",
+		"redis+sentinel://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q/m",
 		"redis://u@h",
 		"redis://u:hun%zzter2@h",
 		"redis://u:%00hunter2@h",
@@ -147,6 +234,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(urls_are_understood),
+		cmocka_unit_test(sentinels_are_understood),
+		cmocka_unit_test(tls_is_described_by_parameters),
+		cmocka_unit_test(a_password_comes_from_the_environment_where_the_url_has_none),
 		cmocka_unit_test(mistakes_get_one_clear_error_without_the_password),
 		cmocka_unit_test(info_is_read),
 		cmocka_unit_test(servers_that_will_not_do_are_refused),
