@@ -1,0 +1,20 @@
+// pg-boss: jobs are fetched and completed in batches, and done several at a time.
+
+import PgBoss from "pg-boss";
+import { concurrency, connectionString, main, migrate, pages } from "./common.mjs";
+
+const boss = new PgBoss({ connectionString, max: concurrency });
+boss.on("error", console.error);
+await boss.start();
+
+main({
+  async setup() {
+    await boss.createQueue("migrate");
+  },
+  async produce() {
+    for await (const page of pages()) await boss.insert(page.map((ids) => ({ name: "migrate", data: { ids } })));
+  },
+  async work() {
+    await boss.work("migrate", { batchSize: 500, pollingIntervalSeconds: 0.5 }, (jobs) => Promise.all(jobs.map((job) => migrate(job.data.ids))));
+  },
+});
