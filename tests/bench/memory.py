@@ -1,47 +1,34 @@
-"""Peak memory of producer, worker and Redis while a large table is migrated, in batch mode and in row mode."""
+"""Peak memory of producer, worker and Redis from small tables to large ones, in batch mode and in row mode: flat lines."""
 
-import time
+from kit import Tables, chart, sides
+from kit.report import number
+from kit.workloads import WORKLOADS
 
-from lib.drover import Drover
-from lib.redis_server import Redis
-
-from kit import LEFT, MIB, ROW_FILE, SET_FILE, database, fill, peak_mib
+MODES = {"batch": WORKLOADS["json-batch"], "row": WORKLOADS["json-row"]}
+BAR_MIB = 32
 
 
 def options(add):
-    add("--memory-rows", type=int, default=5_000_000, help="rows of the table")
-
-
-def one_mode(report, db, rows, mode, text):
-    with Redis() as redis:
-        fill(db, rows)
-        db.sql("DROP SCHEMA IF EXISTS drover CASCADE")
-        drover = Drover(db.url, redis.url)
-        try:
-            empty = redis.client().info("memory")["used_memory"]
-            worker = drover.worker("--concurrency", "4")
-            begun = time.monotonic()
-            producer = drover.popen("produce", drover.migration("0001_first_name", text), "--wait")
-            peaks = [0.0, 0.0]
-            while producer.running:
-                try:
-                    peaks[0] = max(peaks[0], peak_mib(producer))
-                except (FileNotFoundError, TypeError):
-                    pass  # it has just ended
-                peaks[1] = max(peaks[1], (redis.client().info("memory")["used_memory"] - empty) / MIB)
-                time.sleep(0.2)
-            took_s = time.monotonic() - begun
-            producer.wait()
-            report.line(f"{mode} mode, {rows:,} rows: rows left by plain SQL", db.value(LEFT), "rows", 0)
-            report.line("  rows/s, until it is complete", rows / took_s, "rows/s")
-            report.line("  producer, peak resident", peaks[0], "MiB", 32)
-            report.line("  worker with 4 lanes, peak resident", peak_mib(worker), "MiB", 32)
-            report.line("  Redis, over its empty size", peaks[1], "MiB", 32)
-        finally:
-            drover.close()
+    add("--memory-rows", default="1000000,5000000", metavar="N,N", help="rows of the tables")
 
 
 def run(report, args):
-    with database() as db:
-        one_mode(report, db, args.memory_rows, "batch", SET_FILE)
-        one_mode(report, db, args.memory_rows, "row", ROW_FILE)
+    rows, lines = [], {}
+    with Tables(args.keep) as tables:
+        for size in map(int, args.memory_rows.split(",")):
+            for mode, work in MODES.items():
+                source, sql = work.source(size)
+                tables.make(source, sql)
+                if not args.repeats:
+                    continue
+                with tables.copy(source) as db:
+                    meter = sides.drover(db, work, args)
+                    windows = db.value("SELECT count(*) FROM drover.batches")
+                for who in sides.DROVER:
+                    lines.setdefault(f"{who}, {mode} mode", []).append((size, meter.peak[who]))
+                    rows.append((f"{size:,}", mode, who, number(meter.peak[who]), report.verdict(meter.peak[who], "MiB", BAR_MIB),
+                                 number(meter.seconds), f"{windows:,}"))
+    if rows:
+        report.table(("rows", "jobs", "process", "peak, MiB", "bar", "seconds", "rows in the ledger"), rows)
+        report.say("Redis: over its empty size")
+        report.plot("memory", chart.lines("Peak memory", "rows of the table", "MiB; red: the bar", lines, BAR_MIB))
