@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Measures Drover on this machine, with servers of its own.
 
-    ./dev bench                        the short ones
+    ./dev bench                        the short ones, some twelve minutes
     ./dev bench dead-letters flush     these two
     ./dev bench speed --rows 100000    smaller
 
@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 from kit import Report, clean  # noqa: E402
 from kit.facts import facts  # noqa: E402
 
-DEFAULT = ["speed", "idle"]
+DEFAULT = ["speed", "live", "control", "idle"]
 
 
 def benches():
@@ -49,6 +49,7 @@ def main():
     for name in args.names or DEFAULT:
         report.head(name, modules[name].__doc__.splitlines()[0])
         modules[name].run(report, args)
+    report.end()
     return 1 if report.missed else 0
 
 

@@ -314,9 +314,9 @@ def run(report, args):
                 for lease in leases for what, fault, setup in kinds}
         for lease in leases:
             bar = 20 if lease == DEFAULT_LEASE_S else max(lease + 5, 15)  # silence is found by deadlines, whatever the lease
-            print(f"\nlease {lease} s{' (default)' if lease == DEFAULT_LEASE_S else ''}, {args.recovery_runs} runs of each; "
+            report.say(f"\nlease {lease} s{' (default)' if lease == DEFAULT_LEASE_S else ''}, {args.recovery_runs} runs of each; "
                   f"seconds: median, p95, most\n"
-                  f"{'fault':<50}{'to the next row':^22}{'to the last held up':^22}", flush=True)
+                  f"{'fault':<50}{'to the next row':^22}{'to the last held up':^22}")
             for what, _, _ in kinds:
                 failed = [run.exception() for run in runs[what, lease] if run.exception()]
                 times = [run.result() for run in runs[what, lease] if not run.exception()]
@@ -324,7 +324,7 @@ def run(report, args):
                     next_s, last_s = zip(*times)
                     late = p95(next_s) > bar
                     report.missed += late
-                    print(f"{what:<50}{spread(next_s)}  {spread(last_s)}{'  NO' if late else ''}", flush=True)
+                    report.say(f"{what:<50}{spread(next_s)}  {spread(last_s)}{'  NO' if late else ''}")
                 for error in failed:
-                    print(f"{what}: {error}", flush=True)
+                    report.say(f"{what}: {error}")
                 report.missed += len(failed)

@@ -170,15 +170,15 @@ class Postgres:
 
 
 class Database:
-    """A fresh, empty database, dropped by drop(). The `pg` of a test."""
+    """A fresh database, empty unless `options` of CREATE DATABASE say otherwise, dropped by drop(). The `pg` of a test."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, server, name=None):
+    def __init__(self, server, name=None, options=""):
         self.server = server
         self.name = name or f"test_{os.getpid()}_{next(self._numbers)}"
         self.roles = []
-        server.sql(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(self.name)))
+        server.sql(sql.SQL("CREATE DATABASE {} " + options).format(sql.Identifier(self.name)))
         self.url = server.url(self.name)
 
     def conn(self, user="postgres", **kwargs):

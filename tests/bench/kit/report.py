@@ -53,7 +53,7 @@ class Report:
     """Prints; what was said under one head goes to build/bench/NAME.md too."""
 
     def __init__(self, facts=()):
-        self.facts, self.missed, self.path = facts, 0, None
+        self.facts, self.met, self.missed, self.path = facts, 0, 0, None
         self.say("\n".join(facts))
 
     def head(self, name, text):
@@ -77,11 +77,16 @@ class Report:
         if bar is None:
             return ""
         met = figure <= bar if under else figure >= bar
+        self.met += met
         self.missed += not met
         return f"at {'most' if under else 'least'} {bar:g} {unit}: {'yes' if met else 'NO'}"
 
     def line(self, what, figure, unit, bar=None, under=True):
         self.say(f"{what:<58}{figure:>12,.2f} {unit:<8}{self.verdict(figure, unit, bar, under)}")
+
+    def end(self):
+        self.path = None
+        self.say(f"\n{self.met} bars met, {self.missed} missed; tables and plots are in build/bench")
 
     def table(self, head, rows):
         self.say(_table(head, rows))

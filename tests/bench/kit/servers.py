@@ -1,6 +1,7 @@
 """Servers set up as in production, and tables that are the same for every measurement."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -68,7 +69,7 @@ class Tables:
 
     def __init__(self, keep=None, settings=None):
         self.keep, self.settings = keep and Path(keep).resolve(), settings
-        self.numbers = 0
+        self.numbers = itertools.count(1)
 
     def __enter__(self):
         if self.keep:
@@ -76,6 +77,8 @@ class Tables:
             give_to_server_user(self.keep)
         self.closing = contextlib.ExitStack()
         self.server = self.closing.enter_context(server(self.settings, self.keep and self.keep / "data"))
+        for (left,) in self.server.sql("SELECT datname FROM pg_database WHERE datname LIKE 'copy_%' OR datname LIKE '%_begun'"):
+            self.server.sql(f'DROP DATABASE "{left}" WITH (FORCE)')  # by a bench that was killed
         return self
 
     def __exit__(self, *exc):
@@ -88,7 +91,6 @@ class Tables:
         if self.server.sql("SELECT 1 FROM pg_database WHERE datname = %s", [name]):
             return
         begun = f"{name}_begun"
-        self.server.sql(f'DROP DATABASE IF EXISTS "{begun}" WITH (FORCE)')
         db = Database(self.server, begun)
         db.sql("CREATE EXTENSION pg_prewarm")
         db.sql(sql)
@@ -98,12 +100,7 @@ class Tables:
     @contextlib.contextmanager
     def copy(self, name):
         """A copy of the database `name` as a Database, its tables in memory as far as they fit, nothing left to be written."""
-        self.numbers += 1
-        copy = f"copy_{self.numbers}"
-        self.server.sql(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
-        self.server.sql(f'CREATE DATABASE "{copy}" TEMPLATE "{name}" STRATEGY file_copy')
-        db = object.__new__(Database)
-        db.server, db.name, db.roles, db.url = self.server, copy, [], self.server.url(copy)
+        db = Database(self.server, f"copy_{next(self.numbers)}", f'TEMPLATE "{name}" STRATEGY file_copy')
         try:
             db.sql("""SELECT pg_prewarm(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                        WHERE nspname = 'public' AND relkind IN ('r', 'i') ORDER BY relkind DESC""")

@@ -97,5 +97,4 @@ def rounds(tables, source, work, args, sides):
 
 
 def pending_rows(tables, source, work):
-    with tables.copy(source) as db:
-        return db.value(f"SELECT count(*) FROM user_preferences WHERE {work.pending}")
+    return tables.server.sql(f"SELECT count(*) FROM user_preferences WHERE {work.pending}", dbname=source)[0][0]
