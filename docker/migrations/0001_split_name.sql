@@ -1,0 +1,3 @@
+-- An example: people(id, full_name, first_name), where first_name is new.
+-- drover: table  people
+-- drover: set    first_name = split_part(full_name, ' ', 1)

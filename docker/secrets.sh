@@ -1,0 +1,11 @@
+#!/bin/sh
+# Makes the passwords of compose.yml, in secrets/ beside it, unless they are there. The folder is ours alone; the files in it may be read by
+# whatever user a container runs as.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p secrets
+chmod 700 secrets
+for name in database_password redis_password; do
+	[ -s secrets/$name ] || od -A n -t x1 -N 24 /dev/urandom | tr -d ' \n' > secrets/$name
+	chmod 644 secrets/$name
+done
