@@ -5,7 +5,7 @@ from math import ceil, floor, log10
 
 _INK, _PALE, _BAR, _GOAL = "#222", "#ddd", "#4878a8", "#c03020"
 _COLOURS = (_BAR, "#d08030", "#509050", "#a04870", "#806040", "#308890")
-_WIDTH, _LABELS, _RIGHT = 860, 290, 90
+_WIDTH, _LABELS, _RIGHT = 860, 310, 90
 
 
 def _text(x, y, text, anchor="start", more=""):
@@ -73,7 +73,7 @@ def lines(title, x_axis, y_axis, series, goal=None):
     """series: {name: [(x, y)]}. goal: a y that is to be stayed under."""
     xs = _steps(max(x for points in series.values() for x, _ in points))
     ys = _steps(max(goal or 0, *(y for points in series.values() for _, y in points)))
-    left, right, top, bottom = 70, _WIDTH - 200, 50, 400
+    left, right, top, bottom = 70, _WIDTH - 200, 64, 400
 
     def place(x, y):
         return left + (right - left) * x / xs[-1], bottom - (bottom - top) * y / ys[-1]
