@@ -20,7 +20,7 @@ GRANT UPDATE (state, retry_count, conflicts, marks, losses, rows_changed, rows_s
    ON drover.batches TO :"worker";
 GRANT USAGE ON SEQUENCE drover.batch_number TO :"worker";
 GRANT INSERT, UPDATE ON drover.failed_jobs TO :"worker";
-GRANT INSERT, DELETE ON drover.row_receipts TO :"worker";
+GRANT INSERT, DELETE ON drover.row_receipts, drover.window_counts TO :"worker";
 GRANT INSERT, UPDATE ON drover.lane_counts TO :"worker";
 GRANT INSERT, UPDATE, DELETE ON drover.workers TO :"worker";
 GRANT INSERT ON drover.events TO :"worker";
@@ -32,7 +32,7 @@ GRANT INSERT, UPDATE ON drover.migrations TO :"producer";
 GRANT INSERT, UPDATE ON drover.batches TO :"producer";
 GRANT USAGE ON SEQUENCE drover.batch_number TO :"producer";
 GRANT INSERT, UPDATE, DELETE ON drover.failed_jobs TO :"producer";
-GRANT DELETE ON drover.row_receipts TO :"producer";
+GRANT DELETE ON drover.row_receipts, drover.window_counts TO :"producer";
 GRANT INSERT, UPDATE, DELETE ON drover.worker_config TO :"producer";
 GRANT UPDATE (restart_asked) ON drover.workers TO :"producer";
 GRANT DELETE ON drover.workers TO :"producer";

@@ -1,15 +1,31 @@
 #include "worker/entry.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "job/keys.h"
 
-void entry_id_print(struct entry_id id, char out[ENTRY_ID_MAX])
+static char *print_u64(uint64_t v, char *out)
 {
-	snprintf(out, ENTRY_ID_MAX, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
+	char digits[20];
+	size_t n = 0;
+
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	while (n > 0)
+		*out++ = digits[--n];
+	return out;
+}
+
+size_t entry_id_print(struct entry_id id, char out[ENTRY_ID_MAX])
+{
+	char *end = print_u64(id.ms, out);
+
+	*end++ = '-';
+	end = print_u64(id.seq, end);
+	*end = '\0';
+	return (size_t)(end - out);
 }
 
 static bool read_u64(const char **at, const char *end, uint64_t *ret)

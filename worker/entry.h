@@ -34,7 +34,7 @@ struct entry {
 	char payload[];
 };
 
-void entry_id_print(struct entry_id id, char out[ENTRY_ID_MAX]);
+size_t entry_id_print(struct entry_id id, char out[ENTRY_ID_MAX]); /* its length */
 bool entry_id_parse(const char *s, size_t n, struct entry_id *ret);
 int entry_id_compare(struct entry_id a, struct entry_id b); /* as strcmp() */
 

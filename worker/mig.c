@@ -52,6 +52,7 @@ void mig_free(struct mig *m)
 	free(e);
 	unload(m);
 	free(m->settings_text);
+	free(m->left);
 	free(m);
 }
 

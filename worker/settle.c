@@ -1,8 +1,9 @@
 /*
  * settle.c - what is said to Redis about jobs: done, later, back.
  *
- * An acknowledgement comes after a commit and needs no fence: the job is done whoever holds it by now. XACK and XDEL go together,
- * since an acknowledged entry is not freed by itself. What goes back is fenced: another may have it already.
+ * An acknowledgement comes after a commit and needs no fence: the job is done whoever holds it by now. Its entry has to be deleted, too,
+ * since an acknowledged entry is not freed by itself: everything before the oldest entry that is pending is trimmed at once. Entries behind one
+ * that takes its time are remembered here, and deleted one by one when they become too many. What goes back is fenced: another may have it already.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,13 +14,16 @@
 #include "job/codec.h"
 #include "worker/worker_private.h"
 
+#define LEFT_MAX 4000       /* entries that are acknowledged and left for a later trim */
+#define LEFT_BYTES_MAX 1024 /* of a payload, on average: larger ones are not left */
+
 /* ------------------------------------------------------------ arguments */
 
 struct args {
 	const char **v;
 	size_t *lens;
 	size_t n;
-	char (*ids)[ENTRY_ID_MAX]; /* of the run's entries */
+	char (*ids)[ENTRY_ID_MAX]; /* texts of entries */
 };
 
 static void args_free(struct args *a)
@@ -29,18 +33,17 @@ static void args_free(struct args *a)
 	free(a->ids);
 }
 
-static bool args_init(struct args *a, size_t max, const struct job_run *r)
+/* Room for @max arguments, of these @nids entries. */
+static bool args_init(struct args *a, size_t max, size_t nids)
 {
 	memset(a, 0, sizeof(*a));
-	a->v = calloc(max, sizeof(*a->v));
-	a->lens = calloc(max, sizeof(*a->lens));
-	a->ids = calloc(r->n > 0 ? r->n : 1, sizeof(*a->ids));
+	a->v = malloc(max * sizeof(*a->v));
+	a->lens = malloc(max * sizeof(*a->lens));
+	a->ids = malloc((nids + 1) * sizeof(*a->ids));
 	if (a->v == NULL || a->lens == NULL || a->ids == NULL) {
 		args_free(a);
 		return false;
 	}
-	for (size_t i = 0; i < r->n; i++)
-		entry_id_print(r->entries[i]->id, a->ids[i]);
 	return true;
 }
 
@@ -55,7 +58,12 @@ static void add(struct args *a, const char *s)
 	add_n(a, s, strlen(s));
 }
 
-/* ------------------------------------------------------------ answers */
+static void add_id(struct args *a, size_t i, struct entry_id id)
+{
+	add_n(a, a->ids[i], entry_id_print(id, a->ids[i]));
+}
+
+/* ------------------------------------------------------------ what is asked of Redis */
 
 static const struct {
 	enum failpoint before, sent, answered;
@@ -68,76 +76,89 @@ static const struct {
 };
 
 struct pending {
+	struct worker *worker;
+	struct job_run *run;
 	enum settle_kind kind;
 	settle_fn cb;
 	void *arg;
-	unsigned answers; /* still to come */
-	int status;       /* the worst so far */
 };
+
+static void ignore(void *arg, int status, const redisReply *reply)
+{
+	(void)arg;
+	(void)status;
+	(void)reply;
+}
+
+/* ------------------------------------------------------------ what is left in the stream */
+
+/* So many that they cannot keep the producer waiting, all workers' together. */
+static size_t left_most(const struct worker *w, const struct mig *m)
+{
+	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, most = m->settings.max_backlog / (4 * alive);
+
+	return most < LEFT_MAX ? (size_t)most : LEFT_MAX;
+}
+
+static void delete_left(struct worker *w, struct mig *m)
+{
+	struct args a;
+
+	if (!args_init(&a, m->nleft + 2, m->nleft))
+		return; /* with the next ones */
+	add(&a, "XDEL");
+	add(&a, m->keys.jobs);
+	for (size_t i = 0; i < m->nleft; i++)
+		add_id(&a, i, m->left[i]);
+	if (redis_link_send(w->commands, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, ignore, NULL) == 0)
+		m->nleft = 0;
+	args_free(&a);
+}
+
+/* The run's entries are acknowledged. Those before @oldest are gone, and so are all that were left before it; none if nothing is pending. */
+static void keep_left(struct worker *w, const struct job_run *r, const char *oldest, size_t len)
+{
+	struct mig *m = r->mig;
+	struct entry_id id;
+	struct entry_id *left;
+	size_t n = 0, bytes = 0;
+
+	if (!entry_id_parse(oldest, len, &id)) {
+		m->nleft = 0;
+		return;
+	}
+	for (size_t i = 0; i < m->nleft; i++)
+		if (entry_id_compare(m->left[i], id) > 0)
+			m->left[n++] = m->left[i];
+	m->nleft = n;
+	left = realloc(m->left, (n + r->n) * sizeof(*left));
+	if (left == NULL)
+		return; /* trimmed when what is pending is gone */
+	m->left = left;
+	for (size_t i = 0; i < r->n; i++) {
+		bytes += r->entries[i]->payload_bytes;
+		if (entry_id_compare(r->entries[i]->id, id) > 0)
+			m->left[m->nleft++] = r->entries[i]->id;
+	}
+	if (m->nleft > left_most(w, m) || (m->nleft > 0 && bytes > r->n * LEFT_BYTES_MAX))
+		delete_left(w, m);
+}
+
+/* ------------------------------------------------------------ answers */
 
 static void on_answer(void *arg, int status, const redisReply *reply)
 {
 	struct pending *p = arg;
 
-	(void)reply;
-	if (status != 0 && p->status == 0)
-		p->status = status;
-	if (--p->answers > 0)
-		return;
-	if (p->status == 0)
+	if (status == 0)
 		FAILPOINT_AT(points[p->kind].answered);
-	p->cb(p->arg, p->status);
+	if (status == 0 && reply->type == REDIS_REPLY_STRING)
+		keep_left(p->worker, p->run, reply->str, reply->len);
+	p->cb(p->arg, status);
 	free(p);
 }
 
-static struct pending *pending_new(enum settle_kind kind, settle_fn cb, void *arg)
-{
-	struct pending *p = calloc(1, sizeof(*p));
-
-	if (p != NULL)
-		*p = (struct pending){ .kind = kind, .cb = cb, .arg = arg, .answers = kind == SETTLE_ACK ? 4 : 1 };
-	return p;
-}
-
 /* ------------------------------------------------------------ the kinds */
-
-/* MULTI, XACK, XDEL, EXEC in one write. A link that breaks in between answers all of them. */
-static int send_ack(struct worker *w, struct job_run *r, struct pending *p)
-{
-	static const char *const multi[] = { "MULTI" }, *const exec[] = { "EXEC" };
-	struct args a;
-	int rc = 0;
-
-	if (!args_init(&a, r->n + 3, r))
-		return ST_NOMEM;
-	if (!redis_link_up(w->commands)) {
-		args_free(&a);
-		return ST_DISCONNECTED;
-	}
-	/* The link is up, so all four are taken; if memory fails in between, the transaction is never executed and the leases run out. */
-	rc = redis_link_send(w->commands, 1, multi, NULL, REDIS_LINK_DEADLINE_MS, on_answer, p);
-	if (rc == 0) {
-		add(&a, "XACK");
-		add(&a, r->mig->keys.jobs);
-		add(&a, JOB_GROUP);
-		for (size_t i = 0; i < r->n; i++)
-			add(&a, a.ids[i]);
-		if (redis_link_send(w->commands, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, on_answer, p) != 0)
-			p->answers--;
-		redis_link_pass(w->commands, FAILPOINT_worker_ack_halfway);
-		/* XDEL: the same without the group. */
-		a.v[1] = "XDEL";
-		a.lens[1] = 4;
-		a.v[2] = r->mig->keys.jobs;
-		a.lens[2] = strlen(r->mig->keys.jobs);
-		if (redis_link_send(w->commands, a.n - 1, a.v + 1, a.lens + 1, REDIS_LINK_DEADLINE_MS, on_answer, p) != 0)
-			p->answers--;
-		if (redis_link_send(w->commands, 1, exec, NULL, REDIS_LINK_DEADLINE_MS, on_answer, p) != 0)
-			p->answers--;
-	}
-	args_free(&a);
-	return rc;
-}
 
 static int encode(struct buf *out, enum job_kind kind, int64_t number)
 {
@@ -146,13 +167,16 @@ static int encode(struct buf *out, enum job_kind kind, int64_t number)
 	return job_encode(&job, out);
 }
 
-/* What it leaves behind goes in as it goes out: the parts of a split batch, the next attempt at a row, or a part that has no entry yet. */
-static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind, struct pending *p)
+/*
+ * All entries go; what they leave behind goes in with that: the parts of a split batch, the next attempt at a row, or a part that has no
+ * entry yet.
+ */
+static int send_settled(struct worker *w, struct job_run *r, enum settle_kind kind, struct pending *p)
 {
 	struct buf payloads = BUF_INIT(4096);
 	size_t from[TX_PARTS_MAX + 1] = { 0 };
-	unsigned n = kind == SETTLE_PARTS ? r->nparts : 1;
-	char count[12], delay[24];
+	unsigned n = kind == SETTLE_ACK ? 0 : kind == SETTLE_PARTS ? r->nparts : 1;
+	char entries[24], count[12], delay[24];
 	struct args a;
 	int rc = 0;
 
@@ -165,16 +189,19 @@ static int send_with(struct worker *w, struct job_run *r, enum settle_kind kind,
 			rc = encode(&payloads, JOB_FAILED, r->failed_id);
 		from[i + 1] = payloads.len;
 	}
-	if (rc != 0 || !args_init(&a, 8 + 2 * n, r)) {
+	if (rc != 0 || !args_init(&a, 8 + r->n + 2 * n, r->n)) {
 		buf_free(&payloads);
 		return ST_NOMEM;
 	}
+	snprintf(entries, sizeof(entries), "%zu", r->n);
 	snprintf(count, sizeof(count), "%u", kind == SETTLE_PARTS || kind == SETTLE_BACK ? n : 0);
 	snprintf(delay, sizeof(delay), "%" PRIu64, r->delay_ms);
 	add(&a, r->mig->keys.jobs);
 	add(&a, r->mig->keys.delayed);
 	add(&a, JOB_GROUP);
-	add(&a, a.ids[0]);
+	add(&a, entries);
+	for (size_t i = 0; i < r->n; i++)
+		add_id(&a, i, r->entries[i]->id);
 	add(&a, count);
 	for (unsigned i = 0; i < n; i++) {
 		if (kind == SETTLE_RETRY || kind == SETTLE_DELAY)
@@ -193,7 +220,7 @@ static int send_back(struct worker *w, struct job_run *r, enum settle_kind kind,
 	struct args a;
 	int rc;
 
-	if (!args_init(&a, 5 + 2 * r->n, r))
+	if (!args_init(&a, 5 + 2 * r->n, r->n))
 		return ST_NOMEM;
 	if (kind == SETTLE_DELAY)
 		snprintf(delay, sizeof(delay), "%" PRIu64, r->delay_ms);
@@ -203,7 +230,7 @@ static int send_back(struct worker *w, struct job_run *r, enum settle_kind kind,
 	add(&a, w->name);
 	add(&a, delay);
 	for (size_t i = 0; i < r->n; i++) {
-		add(&a, a.ids[i]);
+		add_id(&a, i, r->entries[i]->id);
 		add_n(&a, r->entries[i]->payload, r->entries[i]->payload_bytes);
 	}
 	rc = queue_call(w->commands, &queue_give_back, 2, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, on_answer, p);
@@ -213,16 +240,15 @@ static int send_back(struct worker *w, struct job_run *r, enum settle_kind kind,
 
 int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, settle_fn cb, void *arg)
 {
-	struct pending *p = pending_new(kind, cb, arg);
+	struct pending *p = malloc(sizeof(*p));
 	int rc;
 
 	if (p == NULL)
 		return ST_NOMEM;
+	*p = (struct pending){ w, r, kind, cb, arg };
 	FAILPOINT_AT(points[kind].before);
-	if (kind == SETTLE_ACK)
-		rc = send_ack(w, r, p);
-	else if (kind == SETTLE_PARTS || kind == SETTLE_RETRY || r->loose)
-		rc = send_with(w, r, kind, p);
+	if (kind == SETTLE_ACK || kind == SETTLE_PARTS || kind == SETTLE_RETRY || r->loose)
+		rc = send_settled(w, r, kind, p);
 	else
 		rc = send_back(w, r, kind, p);
 	if (rc != 0) {
@@ -290,17 +316,10 @@ void settle_give_back(struct worker *w, struct mig *m)
 
 /* ------------------------------------------------------------ what is not ours */
 
-static void ignore(void *arg, int status, const redisReply *reply)
-{
-	(void)arg;
-	(void)status;
-	(void)reply;
-}
-
 void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why)
 {
 	char text[ENTRY_ID_MAX];
-	const char *const ack[] = { "XACK", m->keys.jobs, JOB_GROUP, text };
+	const char *const argv[] = { m->keys.jobs, m->keys.delayed, JOB_GROUP, "1", text, "0" };
 	const char *const del[] = { "XDEL", m->keys.jobs, text };
 	uint64_t now = worker_now();
 
@@ -311,7 +330,7 @@ void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, co
 		log_warn("job.foreign", "migration=%s entry=%s count=%" PRIu64 " cause=%s", m->name, text, m->foreign, why);
 	}
 	/* In this order: an entry that is in the stream, was delivered and is nobody's would be taken for a lost one. */
-	if (redis_link_send(w->commands, 3, del, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0 ||
-	    redis_link_send(w->commands, 4, ack, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
+	if (redis_link_send(w->commands, ARRAY_SIZE(del), del, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0 ||
+	    queue_call(w->commands, &queue_settle, 2, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
 		log_debug("job.foreign_kept", "entry=%s", text); /* dropped when it is read or taken over again */
 }

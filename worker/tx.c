@@ -214,7 +214,9 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		script(t, &m->plan->replay);
 	else
 		script(t, r->kind == JOB_BATCH ? &m->plan->range : &m->plan->list);
-	if (r->kind == JOB_ROW || r->kind == JOB_FAILED)
+	if (run)
+		step(t, POLICY_FINISH, 1, "SELECT drover.finish_run($1, $2, $3, $4)", 4, m->id_text, who->lane, t->count, t->number);
+	else if (r->kind == JOB_ROW || r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_rows($1, $2, $3)", 3, m->id_text, who->lane, t->count);
 	else
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_batch($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker, who->lane);

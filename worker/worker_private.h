@@ -65,7 +65,7 @@ bool lane_free(const struct lane *l); /* up and idle: can start a run */
 bool lane_waits_since(const struct lane *l, uint64_t when_ms);
 void lane_give_up(struct lane *l); /* that answer will not come: connect anew, and find out */
 void lane_start(struct lane *l, struct job_run *run);
-void lane_wake(struct lane *l); /* a pause between two runs ends now */
+void lane_wake(struct lane *l);          /* a pause between two runs ends now */
 void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
 
 /* ------------------------------------------------------------ settle.c */

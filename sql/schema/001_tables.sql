@@ -145,6 +145,14 @@ CREATE TABLE drover.row_receipts (
   PRIMARY KEY (migration_id, batch, key_hash)
 );
 
+-- Rows changed by runs of row jobs, a line for each transaction: a window all of whose rows are counted is closed unseen, and its lines go.
+CREATE TABLE drover.window_counts (
+  migration_id integer NOT NULL,
+  batch        bigint NOT NULL,
+  rows         integer NOT NULL
+);
+CREATE INDEX window_counts_batch ON drover.window_counts (migration_id, batch);
+
 -- What each lane has done, counted in the transaction that did it. A lane writes its own row alone.
 CREATE TABLE drover.lane_counts (
   migration_id integer NOT NULL REFERENCES drover.migrations ON DELETE CASCADE,

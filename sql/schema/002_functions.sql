@@ -178,6 +178,18 @@ LANGUAGE sql AS $$
   SELECT drover.count_rows(p_migration, p_lane, p_jobs, p_jobs - pg_catalog.current_setting('drover.changed')::bigint)
 $$;
 
+-- Finish a claimed run of row jobs, and count it for its window. Returns the rows changed.
+CREATE FUNCTION drover.finish_run(p_migration integer, p_lane text, p_jobs integer, p_window bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_changed bigint := drover.finish_rows(p_migration, p_lane, p_jobs);
+BEGIN
+  IF v_changed > 0 THEN
+    INSERT INTO drover.window_counts (migration_id, batch, rows) VALUES (p_migration, p_window, v_changed);
+  END IF;
+  RETURN v_changed;
+END $$;
+
 -- Note a failure of a batch that will be tried again. What the policy needs to know comes back; all NULL if it is not queued any more.
 -- Crashes are summed up over everything that was split off the same batch: a row that kills its server does so in every part.
 -- Whoever notes a failure survived this run: its mark is taken back.

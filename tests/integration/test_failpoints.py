@@ -217,7 +217,7 @@ SPLIT = ["worker_before_split", "worker_split_before_commit", "worker_split_sent
 
 # (scenario, kinds of migration in which its points can be reached, points)
 DEATHS = [
-    (at_work, ANY, ["worker_fetched", *TRANSACTION, "worker_ack_halfway", "worker_ack_sent", "worker_acked"]),
+    (at_work, ANY, ["worker_fetched", *TRANSACTION, "worker_ack_sent", "worker_acked"]),
     (at_a_take_over, ANY, ["worker_take_over_sent", "worker_taken_over"]),
     (at_a_take_over, BATCHES, ["worker_before_mark", "worker_mark_sent", "worker_marked"]),
     (at_a_renewal, SOME, ["worker_renew_sent", "worker_renewed"]),

@@ -50,6 +50,36 @@ def leased(redis, pg, name="m"):
     return {c["name"]: c["pending"] for c in redis.client().xpending(stream(pg, name), "workers")["consumers"]}
 
 
+def test_windows_whose_rows_were_all_counted_are_closed(pg, drover):
+    table(pg, 300)
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = a\n-- drover: mode row\n-- drover: batch-size 50\n")
+    queue(drover, path)
+    pg.sql("UPDATE t SET b = a WHERE id = 120")  # by the application: nobody counts it
+    finish(drover, path)
+    assert pg.sql("SELECT state, count(*) FROM drover.batches GROUP BY 1") == [("closed", 6)]
+    assert rows_done(pg, "m") == 299
+    assert pg.value("SELECT count(*) FROM drover.window_counts") == 0
+
+
+def test_jobs_behind_one_that_takes_its_time_do_not_fill_redis(pg, drover, redis):
+    table(pg, 400)
+    gate = Gate(pg, "drover slow/%")
+    path = migration(drover, GATED, "row", 40)
+    queue(drover, path, produce=["--max-backlog", "1000"])
+    drover.run("config", "m", "max_backlog=100")
+    drover.worker("--name", "slow", "--concurrency", "1")
+    wait_for(lambda: leased(redis, pg).get("slow"), "the first rows are taken")
+    held = leased(redis, pg)["slow"]
+    drover.worker("--name", "quick", "--concurrency", "1")
+    wait_for(lambda: rows_done(pg, "m") == 400 - held, "all others are done")
+    # A quarter of max_backlog over all workers may stay behind those that are held.
+    wait_for(lambda: redis.client().xlen(stream(pg, "m")) <= held + 100 // 4, "and gone from the stream")
+    gate.open()
+    wait_for(lambda: rows_done(pg, "m") == 400, "all are done")
+    wait_for(lambda: redis.client().xlen(stream(pg, "m")) == 0, "the stream is empty")
+    assert_every_row_once(pg, 400)
+
+
 # --- how it ends ---
 
 

@@ -20,4 +20,5 @@ for i = 4, #ARGV, 2 do
     n = n + 1
   end
 end
+trim(KEYS[1], group) -- what is acknowledged behind them waited for them
 return n

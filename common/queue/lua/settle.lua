@@ -1,20 +1,27 @@
--- settle: a job is settled in PostgreSQL; what it left behind goes into Redis as it goes out.
--- Without a fence: what is committed is committed, whoever holds the entry by now.
+-- settle: jobs are settled in PostgreSQL: their entries go, and what they left behind goes in.
+-- Without a fence: what is committed is committed, whoever holds the entries by now.
 -- KEYS jobs, delayed
--- ARGV group, entry, number of payloads for the stream, these, then (delay in ms, payload) for the delayed set
--- Returns how many entries were acknowledged.
-local group, entry, n = ARGV[1], ARGV[2], tonumber(ARGV[3])
-for i = 4, 3 + n do
+-- ARGV group, number of entries, these, number of payloads for the stream, these, then (delay in ms, payload) for the delayed set
+-- Returns the oldest entry that is pending, '' if none is: of these entries, those behind it are acknowledged, but still there.
+local group, n = ARGV[1], tonumber(ARGV[2])
+local pushed = 3 + n
+local delayed = pushed + 1 + tonumber(ARGV[pushed])
+for i = pushed + 1, delayed - 1 do
   redis.call('XADD', KEYS[1], '*', 'j', ARGV[i])
 end
-if #ARGV > 3 + n then
+if #ARGV >= delayed then
   local t = redis.call('TIME')
   local now = t[1] * 1000 + math.floor(t[2] / 1000)
-  for i = 4 + n, #ARGV, 2 do
+  for i = delayed, #ARGV, 2 do
     redis.call('ZADD', KEYS[2], now + tonumber(ARGV[i]), ARGV[i + 1])
   end
 end
 -- A stream without the group (flushed meanwhile) has nothing to acknowledge.
-local acked = redis.pcall('XACK', KEYS[1], group, entry)
-redis.call('XDEL', KEYS[1], entry)
-return type(acked) == 'number' and acked or 0
+for i = 3, 2 + n, 1000 do
+  redis.pcall('XACK', KEYS[1], group, unpack(ARGV, i, math.min(i + 999, 2 + n)))
+end
+local oldest = trim(KEYS[1], group)
+for i = 3, oldest and 2 or 2 + n, 1000 do
+  redis.call('XDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, 2 + n)))
+end
+return oldest or ''

@@ -62,7 +62,7 @@ def answers_of_commits_lost(r, rng):
 
 @fault("network")
 def answers_of_redis_lost(r, rng):
-    request = rng.choice([b"XREADGROUP", b"XACK", b"XAUTOCLAIM", b"XADD", b"XCLAIM", b"EVALSHA", b"EXEC"])
+    request = rng.choice([b"XREADGROUP", b"XAUTOCLAIM", b"XADD", b"XCLAIM", b"EVALSHA"])
     r.say(request.decode())
     lost = r.redis_network.lost_answers
     r.redis_network.lose_answer(request, [b""])
