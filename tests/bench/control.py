@@ -1,5 +1,6 @@
 """Pause, resume, cancel and changed settings: how long from the command's start until the last of several busy workers has followed."""
 
+import random
 import threading
 import time
 
@@ -49,8 +50,14 @@ class Watcher:
         self.thread.join()
 
 
+def wait_a_moment():
+    """So that commands come at any time between two looks of the workers, who look twice a second."""
+    time.sleep(random.uniform(0, 0.5))
+
+
 def stops(console, watcher, words):
     """Seconds until the last commit of any worker."""
+    wait_a_moment()
     begun = watcher.reset()
     console.run(*words)
     wait_for(lambda: time.monotonic() - max(watcher.last.values(), default=begun) > STILL_S, f"all workers stop after {words}")
@@ -59,6 +66,7 @@ def stops(console, watcher, words):
 
 def goes_on(console, watcher, words, workers):
     """Seconds until the first commit of the last worker."""
+    wait_a_moment()
     begun = watcher.reset()
     console.run(*words)
     def they_do():
