@@ -15,7 +15,7 @@ GRANT UPDATE (state, state_reason, state_by, state_at, completed_at, breaker_fro
               push_seq)
    ON drover.migrations TO :"worker";
 GRANT INSERT ON drover.batches TO :"worker";
-GRANT UPDATE (state, retry_count, conflicts, marks, losses, rows_changed, rows_skipped, rows_failed, started_at, completed_at, failed_at,
+GRANT UPDATE (state, first_key, keys, rows, retry_count, conflicts, marks, losses, rows_changed, rows_skipped, rows_failed, started_at, completed_at, failed_at,
               conflict_since, worker, last_error, closed_xid)
    ON drover.batches TO :"worker";
 GRANT USAGE ON SEQUENCE drover.batch_number TO :"worker";

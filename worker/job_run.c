@@ -278,13 +278,25 @@ static void take_claims_word(struct job_run *r, const struct tx_answer *a)
 	f->attempts = a->failures + 1;
 }
 
+/* A slice of the batch is done, and its ledger row begins where the next one does. */
+static enum job_state next_slice(struct job_run *r)
+{
+	uint64_t ms = r->ports->rest(r->ports, r);
+
+	forget_failure(r);
+	r->again = r->side_tries = 0;
+	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : wait_then(r, ms, JOB_RUNNING);
+}
+
 static enum job_state work_answered(struct job_run *r, const struct tx_answer *a)
 {
 	struct policy_facts *f = &r->facts;
 
 	*f = (struct policy_facts){ .replay = r->kind == JOB_FAILED, .over = r->over, .again = r->again, .probe = r->probe };
 	if (a->status == 0) {
-		r->changed = a->changed;
+		r->changed += a->changed;
+		if (a->more)
+			return next_slice(r);
 		r->settled_work = true;
 		forget_failure(r);
 		return JOB_JUDGING;

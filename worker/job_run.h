@@ -57,6 +57,7 @@ enum job_state {
 #define JOB_SIDE_TRIES 5      /* tries of a transaction beside the work (a note, a split ...) before the job is put off */
 #define JOB_RETRY_LINK_MS 200 /* between looks whether a lost link is back */
 #define JOB_RELOAD_MS 500
+#define JOB_YIELD UINT64_MAX
 
 struct job_run {
 	struct ports *ports;    /* set when it gets a lane */
@@ -89,9 +90,10 @@ struct job_run {
 	unsigned side_tries;
 	unsigned probe_timeouts;
 	unsigned again;
-	unsigned losses;    /* of a group of rows, which has no row in the ledger; inherited by its parts */
-	unsigned conflicts; /* the same */
-	bool others_commit; /* set by the owner: other jobs committed since it started */
+	unsigned losses;     /* of a group of rows, which has no row in the ledger; inherited by its parts */
+	unsigned conflicts;  /* the same */
+	bool others_commit;  /* set by the owner: other jobs committed since it started */
+	uint64_t slice_rows; /* set by the owner, of a batch: the most that the next transaction does of it; 0: all */
 	enum policy_probe probe;
 
 	/* what the failure was that is being judged */

@@ -20,7 +20,7 @@ static const struct {
 	[JOB_MARKING] = { "marking", SIDE_FAILED | TO(RUNNING) | TO(HOLDING) | TO(SPLITTING) | TO(BURYING), job_enter_tx },
 	[JOB_UNMARKING] = { "unmarking", TO(WAITING) | TO(DELAYING) | TO(RELEASING) | TO(SPLITTING), job_enter_unmarking },
 	[JOB_HOLDING] = { "holding", TO(RUNNING) | TO(SPLITTING) | TO(RELEASING), job_enter_hold },
-	[JOB_RUNNING] = { "running", TO(JUDGING) | TO(WAITING), job_enter_tx },
+	[JOB_RUNNING] = { "running", TO(JUDGING) | TO(WAITING) | TO(RELEASING), job_enter_tx },
 	[JOB_JUDGING] = { "judging",
 			  TO(ACKING) | TO(WAITING) | TO(MARKING) | TO(UNBLOCKING) | TO(PROBING) | TO(NOTING) | TO(DELAYING) | TO(RETRYING) |
 				  TO(SPLITTING) | TO(HOLDING) | TO(BURYING) | TO(PAUSING) | TO(RELEASING) | TO(DONE),

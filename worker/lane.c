@@ -72,6 +72,20 @@ static void weigh_loss(struct lane *l)
 	job_run_on_tx(l->run, &l->loss);
 }
 
+static void note_work(struct lane *l, const struct tx_answer *a)
+{
+	const struct job_run *r = l->run;
+	uint64_t rows = r->n;
+
+	r->mig->commits++;
+	l->took_us = worker_now_us() - l->sent_us;
+	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
+	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
+		rows = a->more ? r->slice_rows : a->claimed_rows;
+	if (r->kind != JOB_FAILED)
+		pace_note(&r->mig->pace, rows, l->took_us);
+}
+
 static void on_op(struct pg_op *op)
 {
 	struct lane *l = container_of(op, struct lane, op);
@@ -88,7 +102,7 @@ static void on_op(struct pg_op *op)
 	if (a.status == ST_SQL && strcmp(a.sqlstate, "40P01") == 0)
 		count_deadlock(l);
 	if (l->tx.kind == TX_WORK && a.status == 0)
-		r->mig->commits++;
+		note_work(l, &a);
 	r->others_commit = r->mig->commits != l->commits_before;
 	if (a.silent) {
 		l->loss = a; /* its texts are the transaction's, until the next */
@@ -108,10 +122,13 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 		l->wants_renew = false;
 		pg_link_renew(l->link);
 	}
+	r->slice_rows = kind == TX_WORK ? mig_slice_rows(r->mig, r->kind) : 0;
 	if (!pg_link_up(l->link) || r->mig->plan == NULL || tx_build(&l->tx, kind, r, &l->who) != 0)
 		return ST_DISCONNECTED;
-	if (kind == TX_WORK)
+	if (kind == TX_WORK) {
 		l->commits_before = r->mig->commits;
+		l->sent_us = worker_now_us();
+	}
 	l->recovered = l->worker->control.recovered;
 	l->sent_ms = worker_now();
 	l->op.cb = on_op;
@@ -147,6 +164,30 @@ static void lane_wait(struct ports *p, struct job_run *r, uint64_t ms)
 {
 	(void)r;
 	loop_timer_start(lane_of(p)->timer, ms);
+}
+
+/*
+ * What a lane rests after a transaction: as set, or as long as it takes until the rows changed are within its part of the rate that the fleet may
+ * have.
+ */
+static uint64_t rest_ms(const struct lane *l, const struct mig *m)
+{
+	const struct settings *s = &m->settings;
+	const struct worker *w = l->worker;
+	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, took = l->took_us / 1000, due;
+
+	if (s->max_rows_per_s == 0 || l->changed == 0)
+		return s->processing_interval_ms;
+	due = l->changed * 1000 * alive * worker_lanes_for(w, m) / s->max_rows_per_s;
+	due = due > took ? due - took : 0;
+	return due > s->processing_interval_ms ? due : s->processing_interval_ms;
+}
+
+static uint64_t lane_rest(struct ports *p, struct job_run *r)
+{
+	const struct lane *l = lane_of(p);
+
+	return worker_may_run(l->worker, r->mig) && r->mig->busy <= worker_lanes_for(l->worker, r->mig) ? rest_ms(l, r->mig) : JOB_YIELD;
 }
 
 static void lane_hold(struct ports *p, struct job_run *r)
@@ -206,37 +247,18 @@ static void lane_done(struct ports *p, struct job_run *r)
 {
 	struct lane *l = lane_of(p);
 
-	if (r->settled_work) {
+	if (r->settled_work)
 		l->worker->jobs_done += r->n;
-		l->worker->rows_done += (uint64_t)(r->changed > 0 ? r->changed : 0);
-	}
+	l->worker->rows_done += (uint64_t)(r->changed > 0 ? r->changed : 0);
 	l->finishing = true;
 	loop_timer_start(l->timer, 0);
-}
-
-/*
- * What a lane rests after a run: as set, or as long as it takes until the rows changed are within its part of the rate that the fleet may have.
- */
-static uint64_t rest_ms(const struct lane *l, const struct job_run *r)
-{
-	const struct settings *s = &r->mig->settings;
-	const struct worker *w = l->worker;
-	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, took = worker_now() - l->started_ms, due;
-
-	if (!r->settled_work)
-		return 0;
-	if (s->max_rows_per_s == 0 || r->changed <= 0)
-		return s->processing_interval_ms;
-	due = (uint64_t)r->changed * 1000 * alive * worker_lanes_for(w, r->mig) / s->max_rows_per_s;
-	due = due > took ? due - took : 0;
-	return due > s->processing_interval_ms ? due : s->processing_interval_ms;
 }
 
 static void finish(struct lane *l)
 {
 	struct job_run *r = l->run;
 	struct mig *m = r->mig;
-	uint64_t interval = rest_ms(l, r);
+	uint64_t interval = r->settled_work ? rest_ms(l, m) : 0;
 
 	for (size_t i = 0; i < r->n; i++)
 		mig_unhold(m, r->entries[i]);
@@ -288,7 +310,7 @@ int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err)
 {
 	l->worker = w;
 	l->index = index;
-	l->ports = (struct ports){ lane_transact, lane_interrupt, lane_settle, lane_wait, lane_hold,
+	l->ports = (struct ports){ lane_transact, lane_interrupt, lane_settle, lane_wait, lane_rest, lane_hold,
 				   lane_divide,   lane_backoff,   lane_reload, lane_done, lane_say };
 	tx_init(&l->tx);
 	l->timer = loop_timer_new(&w->loop, on_timer, l);

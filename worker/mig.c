@@ -9,6 +9,8 @@
 
 #include "core/buf.h"
 
+#define LIST_SLICES_MAX 8
+
 struct mig *mig_new(int32_t id, const char *name, const char *installation)
 {
 	struct mig *m = calloc(1, sizeof(*m));
@@ -151,6 +153,31 @@ uint64_t mig_batch_size(const struct mig *m)
 	return m->default_batch_size;
 }
 
+/* Rows that take target_ms; a size that somebody has set is left alone. */
+static uint64_t paced_rows(const struct mig *m)
+{
+	uint64_t size = mig_batch_size(m);
+
+	return settings_given(&m->settings, SETTING_BATCH_SIZE) ? size : pace_rows(&m->pace, (double)m->settings.target_ms);
+}
+
+uint64_t mig_group_rows(const struct mig *m)
+{
+	uint64_t size = mig_batch_size(m), rows = paced_rows(m);
+
+	return rows < size ? rows : size;
+}
+
+/* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */
+uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind)
+{
+	uint64_t size = mig_batch_size(m), rows = paced_rows(m);
+
+	if ((kind != JOB_BATCH && kind != JOB_LIST) || rows + rows / 2 >= size)
+		return 0;
+	return kind == JOB_LIST && rows < size / LIST_SLICES_MAX ? size / LIST_SLICES_MAX : rows;
+}
+
 /* ------------------------------------------------------------ jobs held */
 
 void mig_hold(struct mig *m, struct entry *e)
@@ -236,7 +263,7 @@ static struct job_run *take_from(struct mig *m, struct entry **queue, size_t *co
 
 struct job_run *mig_take(struct mig *m)
 {
-	size_t group = (size_t)mig_batch_size(m);
+	size_t group = (size_t)mig_group_rows(m);
 	struct job_run *r = m->runs;
 
 	if (r != NULL) {

@@ -14,6 +14,7 @@
 #include "ledger/settings.h"
 #include "worker/entry.h"
 #include "worker/job_run.h"
+#include "worker/pace.h"
 #include "worker/plan.h"
 
 enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or limited */ };
@@ -42,6 +43,7 @@ struct mig {
 	char *settings_text; /* as it was applied, or refused */
 	bool configured;     /* the settings are those that were asked for: nothing runs by the defaults instead */
 	struct plan *plan;   /* NULL: not loaded */
+	struct pace pace;    /* how long its rows take */
 
 	/* set_config() of everything that was captured at registration, and our own */
 	char *set_sql;
@@ -89,7 +91,10 @@ void mig_hold(struct mig *m, struct entry *e);
 void mig_queue(struct mig *m, struct entry *e);  /* into the queue of its kind */
 void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must not wait in a queue any more */
 
-uint64_t mig_batch_size(const struct mig *m);
+uint64_t mig_batch_size(const struct mig *m); /* as it was set or registered */
+uint64_t mig_group_rows(const struct mig *m); /* the most row jobs or dead letters that one transaction should do now */
+/* The most rows that one transaction should do of a batch now; 0: however many it has. */
+uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind);
 bool mig_has_work(const struct mig *m);
 
 /* Are these row jobs of one window that follow one another, and enough of them to be done as a range of keys? */

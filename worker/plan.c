@@ -35,6 +35,7 @@ static int read_statements(struct plan *p, json_t *statements, struct err *err)
 		const char *name;
 		const char **at;
 	} wanted[] = {
+		{ "slice_range", &p->slice_range },
 		{ "split_range", &p->split_range[0] },
 		{ "split_range_blind", &p->split_range[1] },
 		{ "split_list", &p->split_list[0] },

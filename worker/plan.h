@@ -34,7 +34,8 @@ struct plan {
 	struct plan_script run; /* of row jobs that follow one another; without statements where there is no such script */
 	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */
 	const char *image_range[4], *image_list[4]; /* by PLAN_BLIND and PLAN_UNLOCKED */
-	unsigned columns;                           /* of the key */
+	const char *slice_range;
+	unsigned columns; /* of the key */
 };
 
 /* ST_INPUT: not a plan, or one of a newer version. On failure *@ret is untouched. */

@@ -49,9 +49,10 @@ struct tx_answer {
 	const char *message;             /* one line for people; borrowed. NULL: none */
 	const char *statement;           /* the beginning of it, where the migration itself is wrong; borrowed. NULL: none */
 	const char *error;               /* all of it, a JSON object for drover.put_failed(); borrowed. NULL: none */
-	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said; 0 rows: it did not */
+	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said, also after success; 0 rows: it did not */
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
+	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */
 	double conflict_s;                          /* NOTE */
@@ -80,8 +81,10 @@ struct ports {
 	/* 0: job_run_on_settled() will come. ST_DISCONNECTED. */
 	int (*settle)(struct ports *p, struct job_run *run, enum settle_kind kind);
 	void (*wait)(struct ports *p, struct job_run *run, uint64_t ms); /* job_run_on_time() */
-	void (*hold)(struct ports *p, struct job_run *run);              /* job_run_on_time() when no other run of this worker is busy */
-	void (*divide)(struct ports *p, struct job_run *run);            /* rows: make runs of the parts, which take the entries over */
+	/* A batch is done in slices: ms until the next one, JOB_YIELD: give it back, for others shall go on. */
+	uint64_t (*rest)(struct ports *p, struct job_run *run);
+	void (*hold)(struct ports *p, struct job_run *run);   /* job_run_on_time() when no other run of this worker is busy */
+	void (*divide)(struct ports *p, struct job_run *run); /* rows: make runs of the parts, which take the entries over */
 	uint64_t (*backoff)(struct ports *p, struct job_run *run, unsigned attempt); /* ms, with jitter */
 	void (*reload)(struct ports *p, struct job_run *run);                        /* the copy of the migration is out of date */
 	void (*done)(struct ports *p, struct job_run *run); /* the last call: the run and its entries may be freed */

@@ -192,6 +192,18 @@ static void claim_failed(struct tx *t, const struct job_run *r, bool is_marked)
 
 /* ------------------------------------------------------------ transactions */
 
+/* Of a batch that is larger than a transaction should be, the first part. */
+static void slice(struct tx *t, const struct job_run *r)
+{
+	if (r->slice_rows == 0)
+		return;
+	snprintf(t->slice, sizeof(t->slice), "%" PRIu64, r->slice_rows);
+	if (r->kind == JOB_LIST)
+		step(t, POLICY_CLAIM, 0, "SELECT drover.slice_list($1, $2, $3)", 3, r->mig->id_text, t->number, t->slice);
+	else
+		step(t, POLICY_TRANSFORM, 0, r->mig->plan->slice_range, 1, t->slice);
+}
+
 static void build_work(struct tx *t, const struct job_run *r, const struct tx_who *who)
 {
 	const struct mig *m = r->mig;
@@ -208,6 +220,7 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		claim_failed(t, r, r->marked);
 	else
 		claim_batch(t, r, r->marked);
+	slice(t, r);
 	if (run)
 		script(t, &m->plan->run);
 	else if (r->kind == JOB_FAILED)
@@ -218,6 +231,9 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_run($1, $2, $3, $4)", 4, m->id_text, who->lane, t->count, t->number);
 	else if (r->kind == JOB_ROW || r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_rows($1, $2, $3)", 3, m->id_text, who->lane, t->count);
+	else if (r->slice_rows > 0)
+		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.finish_slice($1, $2, $3, $4, $5)", 5, m->id_text, t->number, who->worker,
+		     who->lane, t->slice);
 	else
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_batch($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker, who->lane);
 	commit(t);
@@ -494,6 +510,8 @@ static void read_success(const struct tx *t, const struct job_run *r, const stru
 	switch (t->kind) {
 	case TX_WORK:
 		ret->changed = res != NULL && PQntuples(res) > 0 ? strtoll(PQgetvalue(res, 0, 0), NULL, 10) : 0;
+		ret->more = value(res, "more") != NULL && value(res, "more")[0] == 't';
+		ret->claimed_rows = (unsigned)number(op->kept[CLAIM_KEPT - 1], "claimed_rows");
 		break;
 	case TX_MARK:
 		ret->settled = value(res, "starts") == NULL;

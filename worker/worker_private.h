@@ -55,7 +55,9 @@ struct lane {
 	bool weighing;     /* until control has asked again */
 	uint64_t lost_ms;
 	struct tx_answer loss;
-	uint64_t sent_ms; /* when the transaction under way was sent */
+	uint64_t sent_ms;          /* when the transaction under way was sent */
+	uint64_t sent_us, took_us; /* the same of a job's work, and how long the last of that took */
+	uint64_t changed;          /* rows, by it */
 };
 
 MUST_CHECK int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err);
@@ -218,6 +220,11 @@ struct worker {
 	int rc; /* of worker_run() */
 	struct err *err;
 };
+
+static inline uint64_t worker_now_us(void)
+{
+	return uv_hrtime() / 1000;
+}
 
 static inline uint64_t worker_now(void)
 {

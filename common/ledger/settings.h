@@ -63,6 +63,7 @@ struct settings {
 	bool is_enabled;
 	bool keep_row_image;
 	uint64_t batch_size;     /* rows */
+	uint64_t target_ms;      /* of a transaction */
 	uint64_t max_backlog;    /* jobs in Redis */
 	uint64_t max_lanes;      /* of the fleet; 0: no limit */
 	uint64_t max_rows_per_s; /* of the fleet; 0: no limit */

@@ -58,6 +58,7 @@ static int add_statements(struct plan *p)
 		{ "image_list_unlocked", PLAN_ROW_IMAGE, PLAN_LIST, false, false, false, true },
 		{ "image_list_blind", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, false },
 		{ "image_list_blind_unlocked", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, true },
+		{ "slice_range", PLAN_SLICE, PLAN_RANGE, false, false, false, false },
 		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false, false },
 		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false, false },
 		{ "verify", PLAN_VERIFY, PLAN_RANGE, false, false, true, false },

@@ -67,10 +67,10 @@ CREATE TABLE drover.batches (
   number         bigint NOT NULL DEFAULT nextval('drover.batch_number'),
   parent         bigint,                       -- the batch it was split off
   root           bigint,                       -- the batch that the first split began with
-  first_key      text[] NOT NULL,
+  first_key      text[] NOT NULL,              -- of what is left to do, if it is done in slices
   last_key       text[] NOT NULL,              -- inclusive
   keys           text[],                       -- the keys themselves, column after column within row after row, where a range will not do
-  rows           integer NOT NULL,             -- found by the scan
+  rows           integer NOT NULL,             -- found by the scan; less those of slices that are done
   state          text NOT NULL DEFAULT 'queued'
                  CHECK (state IN ('queued',    -- a batch that waits for a worker, or runs
                                   'done',      -- finished: changed, skipped or dead-lettered

@@ -8,7 +8,8 @@
 --   DR006  the job was taken over from a dead worker: mark its start first
 -- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.run_first and drover.run_last (a part of
 -- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of them that are pending), drover.windows (the window of each key claimed), drover.batch (number
--- of the batch claimed, or of the one it was split off; empty for row jobs), drover.changed, drover.left, drover.failed, drover.row.
+-- of the batch claimed, or of the one it was split off; empty for row jobs), drover.changed, drover.left, drover.failed, drover.row, drover.next
+-- (the key at which the rest of a batch begins that is done in slices).
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
@@ -165,11 +166,47 @@ DECLARE
   v_skipped bigint;
 BEGIN
   UPDATE drover.batches
-     SET state = 'done', rows_changed = v_changed, rows_skipped = greatest(rows - v_changed, 0), worker = p_worker,
+     SET state = 'done', rows_changed = rows_changed + v_changed, rows_skipped = rows_skipped + greatest(rows - v_changed, 0), worker = p_worker,
          started_at = transaction_timestamp(), completed_at = clock_timestamp(), conflict_since = NULL
    WHERE migration_id = p_migration AND number = p_number
-  RETURNING rows_skipped INTO v_skipped;
+  RETURNING greatest(rows - v_changed, 0) INTO v_skipped;
   RETURN drover.count_rows(p_migration, p_lane, 1, v_skipped);
+END $$;
+
+-- Keep the first p_rows of a claimed list for this transaction, where it has more; drover.next then says so.
+CREATE FUNCTION drover.slice_list(p_migration integer, p_number bigint, p_rows integer) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  b record;
+BEGIN
+  SELECT keys, cardinality(first_key) AS columns, coalesce(root, number) AS root INTO b
+    FROM drover.batches WHERE migration_id = p_migration AND number = p_number;
+  IF cardinality(b.keys) > p_rows * b.columns THEN
+    PERFORM drover.set_claim(b.keys[:p_rows * b.columns], b.columns),
+            set_config('drover.windows', array_fill(b.root, ARRAY[p_rows])::text, true),
+            set_config('drover.next', b.keys[p_rows * b.columns + 1 : (p_rows + 1) * b.columns]::text, true);
+  END IF;
+END $$;
+
+-- Finish what this transaction did of a claimed batch, p_rows of it at most: all of it unless drover.next says where the rest begins, which
+-- stays queued as a smaller batch under the same number. Returns the rows changed, and whether there is a rest.
+CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_rows integer,
+                                    OUT changed bigint, OUT more boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_next text[] := nullif(current_setting('drover.next', true), '');
+BEGIN
+  more := v_next IS NOT NULL;
+  IF NOT more THEN
+    changed := drover.finish_batch(p_migration, p_number, p_worker, p_lane);
+    RETURN;
+  END IF;
+  changed := drover.count_rows(p_migration, p_lane, 0, p_rows - current_setting('drover.changed')::bigint);
+  UPDATE drover.batches
+     SET first_key = v_next, keys = keys[p_rows * cardinality(v_next) + 1 :], rows = greatest(rows - p_rows, 1),
+         rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(p_rows - changed, 0), worker = p_worker,
+         started_at = transaction_timestamp(), conflict_since = NULL
+   WHERE migration_id = p_migration AND number = p_number;
 END $$;
 
 -- Finish claimed row jobs or dead letters. Returns the rows changed.

@@ -94,6 +94,13 @@ static void fake_wait(struct ports *p, struct job_run *r, uint64_t ms)
 	wait_for(slot_of(p), r, ASKED_TIME);
 }
 
+static uint64_t fake_rest(struct ports *p, struct job_run *r)
+{
+	(void)p;
+	(void)r;
+	return 0;
+}
+
 static void fake_hold(struct ports *p, struct job_run *r)
 {
 	wait_for(slot_of(p), r, ASKED_ALONE);
@@ -162,6 +169,7 @@ const struct ports fake_ports = {
 	.interrupt = fake_interrupt,
 	.settle = fake_settle,
 	.wait = fake_wait,
+	.rest = fake_rest,
 	.hold = fake_hold,
 	.divide = fake_divide,
 	.backoff = fake_backoff,

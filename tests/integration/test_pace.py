@@ -1,0 +1,90 @@
+"""The size of transactions: learnt from the time that rows take, within a batch that was cut larger."""
+
+import pytest
+
+from lib.process import wait_for
+from lib.scenario import dead, finish, queue, rows_done, state
+
+ROWS = 2000
+SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
+          CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""
+PER_TRANSACTION = "SELECT max(n) FROM (SELECT count(*) AS n FROM t WHERE n = 1 GROUP BY xmin::text) AS x"
+TABLES = {
+    "a number as key": "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, {rows}) g",
+    "numbers with gaps": "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g * 3 FROM generate_series(1, {rows}) g",
+    "two columns as key": "CREATE TABLE t (a int, b text, n int NOT NULL DEFAULT 0, PRIMARY KEY (a, b)); "
+                          "INSERT INTO t SELECT g / 7, 'k' || g, 0 FROM generate_series(1, {rows}) g",
+}
+FILES = {
+    "pending": "-- drover: pending n = 0\n-- drover: set n = n + 1\n",
+    "ledger": "-- drover: ledger\n-- drover: set n = n + 1\n",
+    "row mode": "-- drover: ledger\n-- drover: mode row\n-- drover: set n = n + 1\n",
+}
+
+
+def table(pg, kind="a number as key", rows=ROWS):
+    pg.sql(TABLES[kind].format(rows=rows) + "; " + SLOW)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kind", TABLES)
+def test_slow_rows_are_done_in_short_transactions_each_once(pg, drover, kind, file):
+    table(pg, kind)
+    drover.run("init")
+    drover.run("config", "target_ms=200")
+    finish(drover, drover.migration("m", "-- drover: table t\n" + FILES[file]))
+    assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(ROWS, 1, 1)]
+    assert pg.value(PER_TRANSACTION) <= 400
+    assert rows_done(pg, "m") == ROWS
+    if file != "row mode":
+        assert pg.sql("SELECT count(*), sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(2, ROWS, 0)]
+
+
+def test_a_size_that_was_set_is_kept(pg, drover):
+    table(pg)
+    drover.run("init")
+    drover.run("config", "target_ms=50")
+    finish(drover, drover.migration("m", "-- drover: table t\n-- drover: batch-size 500\n" + FILES["pending"]))
+    assert pg.value(PER_TRANSACTION) == 500
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+def test_a_poison_row_in_the_middle_of_slices_is_the_only_one_dead(pg, drover, file):
+    table(pg, "numbers with gaps")
+    pg.sql("ALTER TABLE t ADD CHECK (id <> 1500 OR n = 0)")
+    drover.run("init")
+    finish(drover, drover.migration("m", "-- drover: table t\n" + FILES[file]), rc=4)
+    assert dead(pg, "m") == [["1500"]]
+    assert pg.sql("SELECT count(*) FROM t WHERE n <> (id <> 1500)::int") == [(0,)]
+    assert rows_done(pg, "m") == ROWS - 1
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+def test_workers_that_die_in_the_middle_of_slices_lose_and_double_nothing(pg, drover, file):
+    table(pg, "numbers with gaps", 4 * ROWS)
+    drover.run("init")
+    path = drover.migration("m", "-- drover: table t\n" + FILES[file])
+    queue(drover, path)
+    for _ in range(3):
+        begun = rows_done(pg, "m")
+        worker = drover.worker("--lease", "3s")
+        wait_for(lambda: rows_done(pg, "m") > begun, "slices are done")
+        worker.kill()
+    finish(drover, "m", worker=["--lease", "3s"])
+    assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(4 * ROWS, 1, 1)]
+    assert rows_done(pg, "m") == 4 * ROWS
+
+
+def test_a_pause_takes_hold_between_slices(pg, drover):
+    table(pg, rows=1000)
+    drover.run("init")
+    queue(drover, drover.migration("m", "-- drover: table t\n" + FILES["ledger"]))
+    drover.run("config", "m", "processing_interval_ms=200")
+    drover.worker()
+    wait_for(lambda: rows_done(pg, "m") > 0, "the first slice is done")
+    drover.run("pause", "m")
+    assert rows_done(pg, "m") < 1000
+    drover.run("config", "m", "processing_interval_ms=")
+    drover.run("resume", "m")
+    wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+    assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(1000, 1, 1)]
