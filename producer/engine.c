@@ -64,7 +64,7 @@ static int room(struct engine *e, uint64_t *ret, struct err *err)
 
 static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 {
-	uint64_t jobs, before = e->scan.push.pushed;
+	uint64_t jobs, before = e->scan.push.pushed, began_ms = engine_now();
 	int rc = room(e, &jobs, err);
 
 	if (rc != 0)
@@ -84,6 +84,9 @@ static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 		return rc;
 	}
 	audit_pushed(&e->audit, e->charge.at.push_seq);
+	/* As long as it worked: that it shares a core with whom the workers give way to must not outweigh that. */
+	if (e->charge.at.rung > 0 && e->charge.at.settings.throttle)
+		*ret_sleep_ms = engine_now() - began_ms + 1;
 	return 0;
 }
 

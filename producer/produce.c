@@ -26,6 +26,7 @@ static const struct cli_option options[] = {
 	  .help = "find at most so many rows: to try a migration out; run again, it goes on" },
 	{ "--max-backlog", .arg = "N", .env = "DROVER_MAX_BACKLOG", .type = CLI_U64, .min = 1, .max = 10000000,
 	  .help = "jobs in Redis at which pushing stops until half of them are done; otherwise the setting max_backlog" },
+	{ "--full-speed", .help = "give way to nobody: sets throttle=off for this migration" },
 	{ "--wait", .help = "stay until every job is done and the last sweep found nothing" },
 	{ "--detach", .help = "register, then go on in the background" },
 	{ "--log-file", .arg = "FILE", .complete = "files",

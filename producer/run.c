@@ -36,6 +36,7 @@ static const struct cli_option options[] = {
 	  .help = "find at most so many rows: to try a migration out; run again, it goes on" },
 	{ "--max-backlog", .arg = "N", .env = "DROVER_MAX_BACKLOG", .type = CLI_U64, .min = 1, .max = 10000000,
 	  .help = "jobs in Redis at which pushing stops until half of them are done; otherwise the setting max_backlog" },
+	{ "--full-speed", .help = "give way to nobody: sets throttle=off for this migration" },
 	{ "--no-verify", .help = "leave out the proof at the end" },
 	{ "--keep", .help = "keep the temporary directory with the logs of the workers and of Redis" },
 	{ 0 },

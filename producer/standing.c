@@ -68,6 +68,12 @@ void standing_of_row(const PGresult *res, int row, struct standing *ret)
 		.sweep = (int)pg_i64(res, row, "sweep"),
 		.sweep_stuck = (int)pg_i64(res, row, "sweep_stuck"),
 		.share = pg_null(res, row, "share") ? -1 : pg_f64(res, row, "share"),
+		.rung = (int)pg_i64(res, row, "rung"),
+		.held_s = pg_null(res, row, "held_s") ? 0 : pg_f64(res, row, "held_s"),
+		.signal = pg_opt(res, row, "signal"),
+		.held_by = pg_opt(res, row, "detail"),
+		.held_since = pg_opt(res, row, "held_since"),
+		.unseen = pg_opt(res, row, "unseen"),
 		.idle_s = pg_null(res, row, "idle_s") ? -1 : (int64_t)pg_f64(res, row, "idle_s"),
 		.idle_ms = pg_null(res, row, "idle_s") ? -1 : (int64_t)(pg_f64(res, row, "idle_s") * 1000),
 		.rate_per_s = -1,
@@ -203,6 +209,11 @@ static void say_pace(const struct standing *s, const struct fleet *f, struct str
 	if (s->settings.processing_interval_ms > 0 && (s->incomplete > 0 || !s->scan_done))
 		say(out, "each lane pauses %s after each transaction (setting processing_interval_ms)",
 		    text_human_duration(s->settings.processing_interval_ms).s);
+	if (s->rung > 0 && s->held_by != NULL && s->settings.throttle)
+		say(out, "gives way to others for %s: %s; at full speed: drover config %s throttle=off",
+		    text_human_duration((uint64_t)(s->held_s * 1000)).s, s->held_by, s->name);
+	if (s->unseen != NULL && s->settings.throttle)
+		say(out, "cannot see all that it should give way to: %s", s->unseen);
 	if (!s->scan_done && s->producing && s->depth_known && f->working > 0) {
 		if (jobs * 10 >= s->settings.max_backlog * 4)
 			say(out, "the workers set the pace (%u lanes, the backlog is at %s jobs): more workers or lanes may help", f->lanes,

@@ -40,12 +40,17 @@ struct standing {
 	bool ledger_only, producing, scan_done, sweep_waits, limited;
 	int64_t scanned, found, changed, skipped, finished, expected, dead, waiting, ignored, incomplete;
 	int sweep, sweep_stuck;
-	double share;      /* 0 to 1; negative: unknown */
-	int64_t idle_s;    /* since a worker's last commit; negative: none yet */
-	int64_t idle_ms;   /* the same */
-	double rate_per_s; /* rows finished; negative: not measured */
-	bool eta_known;    /* range of the time left; */
-	bool eta_open;     /* ... without an upper end */
+	double share; /* 0 to 1; negative: unknown */
+	/* how far the fleet gives way to others; 0: it does not */
+	int rung;
+	double held_s;
+	const char *signal, *held_by, *held_since; /* NULL: nothing holds it */
+	const char *unseen;                        /* what the fleet cannot see, NULL: nothing */
+	int64_t idle_s;                            /* since a worker's last commit; negative: none yet */
+	int64_t idle_ms;                           /* the same */
+	double rate_per_s;                         /* rows finished; negative: not measured */
+	bool eta_known;                            /* range of the time left; */
+	bool eta_open;                             /* ... without an upper end */
 	uint64_t eta_low_ms, eta_high_ms;
 	bool depth_known;
 	struct queue_depth depth;

@@ -63,7 +63,7 @@ static int find(struct target *t, struct console *con, const struct cli_call *ca
 	return 0;
 }
 
-int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
+static int register_file(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
 {
 	struct register_options options = {
 		.actor = console_actor(con, call),
@@ -76,8 +76,6 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 	struct settings general; /* where neither the file nor the command line says */
 	int rc;
 
-	if (t->file == NULL)
-		return find(t, con, call, err);
 	rc = console_pg(con, call, err);
 	if (rc == 0)
 		rc = migrations_settings(con->pg, 0, &general, err);
@@ -100,6 +98,16 @@ int target_register(struct target *t, struct console *con, const struct cli_call
 	if (r.created)
 		console_note(call, "registered '%s' on %s, in %s mode", r.name, r.table, migration_mode_name(r.mode));
 	return 0;
+}
+
+int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
+{
+	int rc = t->file != NULL ? register_file(t, con, call, err) : find(t, con, call, err);
+	struct migration_ref m = { .id = t->id };
+
+	if (rc == 0 && cli_flag(call, "--full-speed"))
+		rc = migrations_configure(con->pg, &m, setting_table[SETTING_THROTTLE].name, "off", console_actor(con, call), err);
+	return rc;
 }
 
 void target_close(struct target *t)

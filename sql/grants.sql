@@ -9,7 +9,7 @@
 -- role: worker
 GRANT USAGE ON SCHEMA drover TO :"worker";
 GRANT SELECT ON ALL TABLES IN SCHEMA drover TO :"worker";
--- Finishing, splitting and burying jobs; the audit, sweeps and completion when no producer runs. Never name, source, plan or options.
+-- Finishing (in slices: first_key, keys, rows), splitting and burying jobs; the audit, sweeps and completion when no producer runs. Never name, source, plan or options.
 GRANT UPDATE (state, state_reason, state_by, state_at, completed_at, breaker_from, breaker_base, breaker_dead, rows_scanned, rows_found, sweep, sweep_cursor,
               sweep_found, sweep_last, sweep_stuck, sweep_done_at, sweep_xid, producer, producer_epoch, producer_until, auditor, auditor_until, audit_floor,
               push_seq)
@@ -23,6 +23,7 @@ GRANT INSERT, UPDATE ON drover.failed_jobs TO :"worker";
 GRANT INSERT, DELETE ON drover.row_receipts, drover.window_counts TO :"worker";
 GRANT INSERT, UPDATE ON drover.lane_counts TO :"worker";
 GRANT INSERT, UPDATE, DELETE ON drover.workers TO :"worker";
+GRANT INSERT, UPDATE ON drover.throttle TO :"worker";
 GRANT INSERT ON drover.events TO :"worker";
 
 -- role: producer

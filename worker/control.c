@@ -178,6 +178,11 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 		DL_APPEND(w->migs, m);
 	}
 	m->seen = true;
+	m->watchable = is_true(res, row, "watchable");
+	if (!m->watched || !m->watchable || state != MIG_RUNNING) {
+		m->watched = false;
+		m->rung = (unsigned)number(res, row, "rung");
+	}
 	m->row_mode = strcmp(text(res, row, "mode"), "row") == 0;
 	if (m->produced && !is_true(res, row, "produced"))
 		tend_soon(w);
@@ -373,12 +378,41 @@ static void gone_answered(struct worker *w)
 	uv_stop(&w->loop);
 }
 
+/* Until the next poll, or the next look of the worker that watches. */
+static uint64_t due_ms(const struct worker *w)
+{
+	const struct control *c = &w->control;
+	uint64_t passed = worker_now() - c->asked_ms, poll = passed < WORKER_POLL_MS ? WORKER_POLL_MS - passed : 0, look = watch_due_ms(w);
+
+	return c->urgent ? 0 : poll < look ? poll : look;
+}
+
+/* Between two polls. */
+static bool ask_watch(struct worker *w)
+{
+	struct control *c = &w->control;
+	enum control_step step = c->step;
+
+	if (c->urgent || worker_now() - c->asked_ms >= WORKER_POLL_MS)
+		return false;
+	c->step = CONTROL_TELL;
+	if (watch_tell(w))
+		return true;
+	c->step = CONTROL_WATCH;
+	if (watch_due_ms(w) == 0 && watch_ask(w))
+		return true;
+	c->step = step;
+	return false;
+}
+
 static void ask(struct worker *w)
 {
 	static const struct pg_step hello[] = { { SQL_WORKER_HELLO, 0, NULL, 1 } };
 	struct control *c = &w->control;
 
 	if (!pg_link_up(c->link) || pg_link_busy(c->link) || w->gone_asked)
+		return;
+	if (c->greeted && ask_watch(w))
 		return;
 	c->urgent = false;
 	if (!c->greeted) {
@@ -416,6 +450,12 @@ static void on_op(struct pg_op *op)
 	case CONTROL_LANES:
 		lanes_answered(w, op);
 		break;
+	case CONTROL_WATCH:
+		watch_answered(w, op);
+		break;
+	case CONTROL_TELL:
+		watch_told(w, op);
+		break;
 	case CONTROL_GONE:
 		gone_answered(w);
 		return;
@@ -423,7 +463,7 @@ static void on_op(struct pg_op *op)
 	if (w->gone_asked)
 		control_say_gone(w);
 	else
-		loop_timer_start(c->timer, c->urgent ? 0 : WORKER_POLL_MS);
+		loop_timer_start(c->timer, due_ms(w));
 }
 
 static void on_timer(void *arg)
@@ -487,6 +527,7 @@ int control_init(struct worker *w, struct err *err)
 	c->op.cb = on_op;
 	buf_init(&c->ids, 64 * 1024);
 	buf_init(&c->doing, 64 * 1024);
+	buf_init(&w->watch.unseen, 1000);
 	c->timer = loop_timer_new(&w->loop, on_timer, w);
 	if (c->timer == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
@@ -501,4 +542,5 @@ void control_close(struct worker *w)
 	loop_timer_free(c->timer);
 	buf_free(&c->ids);
 	buf_free(&c->doing);
+	buf_free(&w->watch.unseen);
 }

@@ -285,7 +285,7 @@ static enum job_state next_slice(struct job_run *r)
 
 	forget_failure(r);
 	r->again = r->side_tries = 0;
-	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : wait_then(r, ms, JOB_RUNNING);
+	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : job_wait_then(r, ms, JOB_RUNNING);
 }
 
 static enum job_state work_answered(struct job_run *r, const struct tx_answer *a)

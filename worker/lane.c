@@ -78,6 +78,7 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	uint64_t rows = r->n;
 
 	r->mig->commits++;
+	r->mig->committed_ms = worker_now();
 	l->took_us = worker_now_us() - l->sent_us;
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
 	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
@@ -167,20 +168,25 @@ static void lane_wait(struct ports *p, struct job_run *r, uint64_t ms)
 }
 
 /*
- * What a lane rests after a transaction: as set, or as long as it takes until the rows changed are within its part of the rate that the fleet may
- * have.
+ * What a lane rests after a transaction: as set, in proportion to what it took while the fleet gives way, or as long as it takes until the rows
+ * changed are within its part of the rate that the fleet may have.
  */
 static uint64_t rest_ms(const struct lane *l, const struct mig *m)
 {
 	const struct settings *s = &m->settings;
 	const struct worker *w = l->worker;
 	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, took = l->took_us / 1000, due;
+	uint64_t least = (l->took_us * mig_response(m)->rest + 999) / 1000;
 
+	if (least > THROTTLE_REST_MAX_MS)
+		least = THROTTLE_REST_MAX_MS;
+	if (s->processing_interval_ms > least)
+		least = s->processing_interval_ms;
 	if (s->max_rows_per_s == 0 || l->changed == 0)
-		return s->processing_interval_ms;
+		return least;
 	due = l->changed * 1000 * alive * worker_lanes_for(w, m) / s->max_rows_per_s;
 	due = due > took ? due - took : 0;
-	return due > s->processing_interval_ms ? due : s->processing_interval_ms;
+	return due > least ? due : least;
 }
 
 static uint64_t lane_rest(struct ports *p, struct job_run *r)

@@ -140,6 +140,8 @@ int mig_configure(struct mig *m, const struct settings *defaults, const char *te
 	if (rc == 0) {
 		m->settings = s;
 		m->configured = true;
+		m->throttle = (struct throttle){ .signal = THROTTLE_NONE }; /* other limits: from their first rungs on */
+		m->tell = true;
 	}
 	snprintf(m->lock_timeout, sizeof(m->lock_timeout), "%" PRIu64, m->settings.lock_timeout_ms);
 	snprintf(m->query_timeout, sizeof(m->query_timeout), "%" PRIu64, m->settings.query_timeout_ms);
@@ -153,12 +155,19 @@ uint64_t mig_batch_size(const struct mig *m)
 	return m->default_batch_size;
 }
 
-/* Rows that take target_ms; a size that somebody has set is left alone. */
+const struct throttle_response *mig_response(const struct mig *m)
+{
+	return throttle_response(m->settings.throttle ? m->rung : 0);
+}
+
+/* Rows that take target_ms, or less while the fleet gives way; a size that somebody has set is left alone. */
 static uint64_t paced_rows(const struct mig *m)
 {
-	uint64_t size = mig_batch_size(m);
+	double target = (double)m->settings.target_ms, most = mig_response(m)->target_ms;
 
-	return settings_given(&m->settings, SETTING_BATCH_SIZE) ? size : pace_rows(&m->pace, (double)m->settings.target_ms);
+	if (settings_given(&m->settings, SETTING_BATCH_SIZE))
+		return mig_batch_size(m);
+	return pace_rows(&m->pace, most > 0 && most < target ? most : target);
 }
 
 uint64_t mig_group_rows(const struct mig *m)

@@ -16,6 +16,7 @@
 #include "worker/job_run.h"
 #include "worker/pace.h"
 #include "worker/plan.h"
+#include "worker/throttle.h"
 
 enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or limited */ };
 
@@ -44,6 +45,16 @@ struct mig {
 	bool configured;     /* the settings are those that were asked for: nothing runs by the defaults instead */
 	struct plan *plan;   /* NULL: not loaded */
 	struct pace pace;    /* how long its rows take */
+
+	/* how far the fleet gives way to others, see throttle.h */
+	unsigned rung;             /* as the last poll said, or as this worker found itself */
+	bool watchable;            /* nobody else watches it */
+	bool watched, was_watched; /* this worker does; did until a moment ago */
+	bool tell;                 /* what was found is to be written */
+	struct throttle throttle;
+	struct throttle_reading seen_table; /* of its table, and of WAL */
+	char unseen[600];                   /* what could not be seen; "": nothing */
+	uint64_t committed_ms;              /* this worker's last transaction */
 
 	/* set_config() of everything that was captured at registration, and our own */
 	char *set_sql;
@@ -91,7 +102,8 @@ void mig_hold(struct mig *m, struct entry *e);
 void mig_queue(struct mig *m, struct entry *e);  /* into the queue of its kind */
 void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must not wait in a queue any more */
 
-uint64_t mig_batch_size(const struct mig *m); /* as it was set or registered */
+const struct throttle_response *mig_response(const struct mig *m); /* to what the fleet gives way to */
+uint64_t mig_batch_size(const struct mig *m);                      /* as it was set or registered */
 uint64_t mig_group_rows(const struct mig *m); /* the most row jobs or dead letters that one transaction should do now */
 /* The most rows that one transaction should do of a batch now; 0: however many it has. */
 uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind);

@@ -212,6 +212,8 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 
 	begin(t);
 	full_settings(t, m, who);
+	if (!m->settings.synchronous_commit)
+		step(t, POLICY_ENTER, 0, "SET LOCAL synchronous_commit = off", 0);
 	if (run)
 		claim_run(t, r);
 	else if (r->kind == JOB_ROW)

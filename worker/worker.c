@@ -47,7 +47,7 @@ size_t worker_held(const struct worker *w)
 
 /*
  * How many lanes of this worker may work for a migration: its part of what the fleet may. Workers share alike; where that leaves a rest, the
- * first ones by name have one more.
+ * first ones by name have one more. Where the whole fleet has one lane, it is the first one's.
  */
 unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
 {
@@ -55,6 +55,10 @@ unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
 
 	if (worker_now() < m->one_lane_until_ms)
 		n = 1;
+	if (mig_response(m)->lane_part == 0)
+		n = w->control.rank == 0;
+	else
+		n = (n + mig_response(m)->lane_part - 1) / mig_response(m)->lane_part;
 	if (m->settings.max_lanes > 0) {
 		uint64_t part = m->settings.max_lanes / alive + (w->control.rank < m->settings.max_lanes % alive);
 

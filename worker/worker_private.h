@@ -24,7 +24,7 @@
 #include "worker/tx.h"
 #include "worker/worker.h"
 
-#define WORKER_POLL_MS 500
+#define WORKER_POLL_MS 400
 #define WORKER_BEAT_MS 5000
 #define WORKER_HELD_MAX 16384 /* entries of all migrations that are held at most */
 #define WORKER_PROMOTE_MS 1000
@@ -115,7 +115,7 @@ void lease_let_go(struct worker *w); /* and its end */
 
 /* ------------------------------------------------------------ control.c */
 
-enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_LANES, CONTROL_GONE };
+enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_LANES, CONTROL_WATCH, CONTROL_TELL, CONTROL_GONE };
 
 struct control {
 	struct pg_link *link;
@@ -144,6 +144,27 @@ MUST_CHECK int control_init(struct worker *w, struct err *err);
 void control_close(struct worker *w);
 void control_urge(struct worker *w);     /* poll now: a job was told that something has changed */
 void control_say_gone(struct worker *w); /* the last thing: take the worker out of the list */
+
+/* ------------------------------------------------------------ watch.c */
+
+#define WORKER_WATCH_MS 200
+
+/* What the worker that watches has seen of the server. */
+struct watch {
+	struct throttle_reading seen;                      /* of all migrations alike; what is of one table alone is with it */
+	struct buf unseen;                                 /* what could not be seen at the last look */
+	uint64_t looked_ms, taken_ms, tables_ms, blind_ms; /* the last look, lease, look at tables and WAL; and refusal */
+	double touched, active, sessions;                  /* as counted at the last look; active: on the average of a second */
+	bool taking;                                       /* the lease is part of the look under way */
+	int32_t telling;                                   /* the migration whose rung is being written */
+};
+
+uint64_t watch_due_ms(const struct worker *w); /* until there is something to look at; UINT64_MAX: not for now */
+/* On control's connection, which is free: whether anything was asked. */
+bool watch_ask(struct worker *w);
+bool watch_tell(struct worker *w);
+void watch_answered(struct worker *w, const struct pg_op *op);
+void watch_told(struct worker *w, const struct pg_op *op);
 
 /* ------------------------------------------------------------ drain.c */
 
@@ -197,6 +218,7 @@ struct worker {
 	struct mig *migs;
 	struct mig *next_mig; /* whose turn it is */
 	struct control control;
+	struct watch watch;
 	struct redis_link *commands;
 	struct fetch fetches[2];
 	struct lane *lanes;

@@ -58,7 +58,7 @@ struct out_column {
 	enum out_style (*style)(const char *text); /* colour by value, NULL: plain */
 };
 
-#define OUT_COLUMNS_MAX 32
+#define OUT_COLUMNS_MAX 48
 #define OUT_PAGE_ROWS 200
 
 /* A text of the page that is being laid out. Private. */

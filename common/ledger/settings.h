@@ -72,6 +72,19 @@ struct settings {
 	uint64_t lock_timeout_ms;
 	uint64_t tries;
 	uint64_t conflict_budget_s;
+	bool synchronous_commit;
+	bool throttle;
+	bool throttle_vacuum;
+	/* limits; 0: none */
+	uint64_t throttle_sessions;
+	uint64_t throttle_active;
+	uint64_t throttle_lock_waits;
+	uint64_t throttle_slowdown;
+	uint64_t throttle_lag_ms;
+	uint64_t throttle_lag_mb;
+	uint64_t throttle_slot_mb;
+	uint64_t throttle_archive_mb;
+	uint64_t throttle_dead_percent;
 	struct settings_durations backoff;
 	struct settings_breaker breaker;
 	uint32_t given; /* bit per setting_id: set by settings_set() or settings_apply(), not the default */

@@ -148,6 +148,7 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 	at->push_seq = pg_i64(res, 0, "push_seq");
 	at->has_failed = pg_bool(res, 0, "has_failed");
 	at->batch_size = pg_i64(res, 0, "batch_size");
+	at->rung = pg_i64(res, 0, "rung");
 	if (!keep(&c->scan_cursor, pg_opt(res, 0, "scan_cursor")) || !keep(&c->sweep_cursor, pg_opt(res, 0, "sweep_cursor")))
 		return err_set(err, ST_NOMEM, "out of memory");
 	settings_defaults(&at->settings);

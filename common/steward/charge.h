@@ -48,6 +48,7 @@ struct charge_state {
 	int64_t audit_floor, push_seq;
 	bool has_failed;
 	int64_t batch_size;
+	int64_t rung;      /* how far the fleet gives way to others; 0: it does not */
 	int64_t recovered; /* the server's last crash, as it tells; only to compare */
 	struct settings settings;
 };

@@ -91,6 +91,11 @@ static const struct out_column columns[] = {
 	{ "delayed", "  delayed", .type = OUT_INT },
 	{ "workers", "workers", .type = OUT_INT },
 	{ "producer", NULL, .type = OUT_STR },
+	{ "rung", NULL, .type = OUT_INT, .where = OUT_ONLY_JSON },
+	{ "signal", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
+	{ "held_by", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
+	{ "held_since", NULL, .type = OUT_TIME, .where = OUT_ONLY_JSON },
+	{ "unseen", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
 	{ "why", NULL, .type = OUT_RAW_JSON, .where = OUT_ONLY_JSON },
 	{ "why_text", "why", .type = OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
@@ -337,6 +342,11 @@ static void put_full(struct out *out, const struct standing *s, const struct fle
 		out_textf(out, "%.*s", (int)strcspn(s->producer, "#"), s->producer); /* the namespace behind it tells people nothing */
 	else
 		out_null(out);
+	out_int(out, s->rung);
+	out_text(out, s->signal);
+	out_text(out, s->held_by);
+	out_text(out, s->held_since);
+	out_text(out, s->unseen);
 	put_why(out, why);
 }
 

@@ -10,6 +10,7 @@ SELECT m.state, coalesce(m.state_reason, '') AS state_reason, coalesce(m.state_b
        coalesce(pg_catalog.date_part('epoch', pg_catalog.now() - m.sweep_done_at), 0) AS sweep_done_s,
        coalesce(m.sweep_xid > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
        (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered,
+       coalesce((SELECT t.rung FROM drover.throttle AS t WHERE t.migration_id = m.id AND t.watched_until > pg_catalog.now()), 0) AS rung,
        m.producer_epoch, coalesce(m.auditor, '') AS auditor, m.audit_floor, m.push_seq,
        EXISTS (SELECT FROM drover.failed_jobs AS f WHERE f.migration_id = m.id) AS has_failed,
        drover.settings_of(m.id)::text AS settings_now

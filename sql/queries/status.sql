@@ -1,6 +1,7 @@
 -- status: where a migration stands, from the ledger alone. Params: $1 migration id (0: all). One row per migration, oldest first.
 -- rows_finished: changed, skipped, or given up (dead, ignored). share: of the work, 0 to 1, by the part of the table scanned and the part
 -- of what was found there that is finished; NULL while the scan has not begun.
+-- rung, signal, detail, since, unseen: how far the fleet gives way to others (worker/throttle.h), while somebody watches.
 -- Dead letters are counted in one pass for all migrations: one each would look so dear that the server compiles it first.
 SELECT s.*,
        CASE WHEN s.state IN ('complete', 'limited') THEN 1
@@ -18,11 +19,13 @@ SELECT s.*,
            m.producer, coalesce(m.producer_until > now(), false) AS producing,
            m.auditor, coalesce(m.auditor_until > now(), false) AS auditing,
            coalesce(m.sweep_xid > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), false) AS sweep_waits,
+           coalesce(t.rung, 0) AS rung, t.signal, t.detail, t.since AS held_since, extract(epoch FROM now() - t.since) AS held_s, t.unseen,
            c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
            coalesce(f.dead, 0) AS dead, coalesce(f.waiting, 0) AS waiting, coalesce(f.ignored, 0) AS ignored,
            coalesce(f.settled, 0) AS settled, b.incomplete,
            least(c.rows_changed + c.rows_skipped + coalesce(f.dead + f.ignored, 0), m.rows_found) AS rows_finished
       FROM drover.migrations AS m
+      LEFT JOIN drover.throttle AS t ON t.migration_id = m.id AND m.state = 'running' AND t.watched_until > now()
       CROSS JOIN LATERAL (
         SELECT coalesce(sum(rows_changed), 0)::bigint AS rows_changed, coalesce(sum(rows_skipped), 0)::bigint AS rows_skipped,
                coalesce(sum(jobs), 0)::bigint AS jobs_done, max(updated_at) AS last_commit_at

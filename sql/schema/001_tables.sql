@@ -173,6 +173,18 @@ CREATE TABLE drover.worker_config (
   PRIMARY KEY (migration_id, key)
 );
 
+-- How far the fleet gives way to others, as the worker that watches found.
+CREATE TABLE drover.throttle (
+  migration_id  integer PRIMARY KEY REFERENCES drover.migrations ON DELETE CASCADE,
+  watcher       text NOT NULL,
+  watched_until timestamptz NOT NULL,          -- then another may
+  rung          integer NOT NULL DEFAULT 0,    -- worker/throttle.c: what workers do on it. 0: full speed
+  signal        text,                          -- that holds it; NULL on rung 0
+  detail        text,
+  since         timestamptz,
+  unseen        text                           -- what could not be seen, and what would help; NULL: nothing
+) WITH (fillfactor = 30);
+
 CREATE TABLE drover.workers (
   name         text PRIMARY KEY,
   host         text NOT NULL,

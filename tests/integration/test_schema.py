@@ -214,7 +214,7 @@ def test_a_whole_run_with_the_least_rights(pg, drover, roles, directives):
 
 def test_the_worker_role_cannot_change_what_it_runs(pg, drover, roles):
     for statement in ("UPDATE drover.migrations SET source = ''", "UPDATE drover.migrations SET plan = '{}'", "UPDATE drover.migrations SET settings = '{}'",
-                      "INSERT INTO drover.worker_config VALUES (0, 'tries', '9')", "UPDATE drover.batches SET first_key = '{}'",
+                      "INSERT INTO drover.worker_config VALUES (0, 'tries', '9')", "UPDATE drover.batches SET last_key = '{}'",
                       "DELETE FROM drover.batches", "DELETE FROM drover.failed_jobs", "UPDATE drover.meta SET installation = ''", "DELETE FROM drover.events"):
         with pytest.raises(Exception, match="permission denied"):
             pg.sql(statement, user=roles["worker"])

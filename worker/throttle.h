@@ -1,0 +1,66 @@
+/*
+ * throttle.h - how far the fleet gives way to others: from what is seen of the server to a rung, and what each rung means.
+ *
+ * Pure: times are given, nothing is asked. The worker that watches (watch.c) has one per migration; all workers read the rung in PostgreSQL.
+ *
+ * Rung 0 holds nothing back. Going up, transactions become smaller, then fewer lanes work, then they pause. A signal at its limit takes the fleet
+ * to the signal's first rung at once and further up while it does not help; it comes down rung by rung once every signal is well below its limit.
+ */
+#ifndef DROVER_WORKER_THROTTLE_H
+#define DROVER_WORKER_THROTTLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/buf.h"
+#include "ledger/settings.h"
+
+#define THROTTLE_RUNGS 9
+#define THROTTLE_CLIMB_MS 1000 /* on a rung that does not help, until the next one */
+#define THROTTLE_CALM_MS 2000  /* below all limits, until the first rung down ... */
+#define THROTTLE_DOWN_MS 500   /* ... and until each one after it */
+#define THROTTLE_REST_MAX_MS 5000
+
+enum throttle_signal {
+#define X(id, name, setting, entry, top, sentence) THROTTLE_##id,
+#include "worker/signals.def"
+#undef X
+	THROTTLE_SIGNALS,
+	THROTTLE_NONE = THROTTLE_SIGNALS,
+};
+
+/* What was seen at one look. What could not be read is not known, which is said and never taken for a low value. */
+struct throttle_reading {
+	double value[THROTTLE_SIGNALS]; /* in the unit of the limit */
+	bool known[THROTTLE_SIGNALS];
+};
+
+/* All zeros: nothing holds it. */
+struct throttle {
+	unsigned rung;
+	enum throttle_signal signal; /* that holds it, or did until it was low; only where rung > 0 */
+	double value;                /* of the signal, when it last was at its limit */
+	uint64_t since_ms;           /* on a rung above 0, without a break */
+	uint64_t moved_ms;           /* when the rung last changed */
+	uint64_t calm_ms;            /* since when every signal is low; 0: one is not */
+};
+
+/* Take in what was seen at @now_ms, against the limits in @limits. Returns whether the rung or the signal is another one now. */
+bool throttle_step(struct throttle *t, const struct throttle_reading *seen, const struct settings *limits, uint64_t now_ms);
+
+/* The limit of a signal; 0: nobody wants to know. */
+double throttle_limit(const struct settings *s, enum throttle_signal signal);
+
+const char *throttle_name(enum throttle_signal signal);
+void throttle_say(const struct throttle *t, struct buf *out); /* what holds it, and what workers do; nothing on rung 0 */
+
+/* What a worker does on a rung. */
+struct throttle_response {
+	double target_ms;   /* of a transaction at most; 0: as set */
+	unsigned lane_part; /* 1: all lanes; 2: half of each worker's; 0: one of the whole fleet */
+	unsigned rest;      /* after a transaction, in times of what it took */
+};
+
+const struct throttle_response *throttle_response(unsigned rung); /* above the highest: the highest */
+
+#endif

@@ -1,0 +1,289 @@
+/*
+ * watch.c - one worker of the fleet watches what the work does to others, and says in PostgreSQL how far all give way. On control's connection.
+ *
+ * Several times a second it asks one cheap query of the server's statistics, every few seconds another one about tables and WAL. It writes only
+ * what is new, besides its lease; the others read it with their polls.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "core/log.h"
+#include "pg/pg_array.h"
+#include "sql.h"
+#include "worker/worker_private.h"
+
+#define WATCH_DEADLINE_MS 2000
+#define TAKE_MS 1000
+#define TABLES_MS 2000
+#define FRESH_MS 1000 /* an own transaction older than this says nothing of now */
+#define BLIND_MS 5000 /* until the next try, where the server refuses to answer */
+#define SESSIONS_PER_TOUCH 2
+
+enum kept { KEPT_TAKE, KEPT_SERVER, KEPT_TABLES };
+
+/* ------------------------------------------------------------ results */
+
+static const char *text(const PGresult *res, int row, const char *column)
+{
+	int c = PQfnumber(res, column);
+
+	return c >= 0 && row < PQntuples(res) && !PQgetisnull(res, row, c) ? PQgetvalue(res, row, c) : NULL;
+}
+
+static double number(const PGresult *res, int row, const char *column)
+{
+	const char *s = text(res, row, column);
+
+	return s != NULL ? strtod(s, NULL) : 0;
+}
+
+static bool is_true(const PGresult *res, int row, const char *column)
+{
+	const char *s = text(res, row, column);
+
+	return s != NULL && s[0] == 't';
+}
+
+static bool may_watch(const struct mig *m)
+{
+	return m->state == MIG_RUNNING && m->watchable && m->seen;
+}
+
+static bool watches(const struct worker *w)
+{
+	const struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (may_watch(m))
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------ what was seen */
+
+static void see(struct throttle_reading *r, enum throttle_signal signal, bool known, double value)
+{
+	r->known[signal] = known;
+	r->value[signal] = value;
+}
+
+static void add(struct buf *out, const char *what)
+{
+	(void)buf_printf(out, "%s%s", out->len > 0 ? "; " : "", what);
+}
+
+/* Sessions that cannot be looked at are taken for busy ones. */
+static void see_server(struct worker *w, const PGresult *res)
+{
+	struct watch *x = &w->watch;
+	double elapsed = (double)(worker_now() - x->looked_ms), hidden = number(res, 0, "hidden"),
+	       touched = number(res, 0, "touched") + hidden;
+	double weight = elapsed < 1000 ? elapsed / 1000 : 1, sessions = number(res, 0, "sessions");
+	bool lag = number(res, 0, "lag_hidden") == 0;
+	char line[200];
+
+	if (x->sessions > 0 && sessions >= x->sessions + SESSIONS_PER_TOUCH)
+		touched += (sessions - x->sessions) / SESSIONS_PER_TOUCH;
+	x->sessions = sessions;
+	x->active += weight * (number(res, 0, "active") - x->active);
+	see(&x->seen, THROTTLE_TRAFFIC, true, (touched + x->touched) / 2);
+	x->touched = touched;
+	see(&x->seen, THROTTLE_ACTIVE, true, x->active);
+	see(&x->seen, THROTTLE_LOCKS, true, number(res, 0, "waiting"));
+	see(&x->seen, THROTTLE_LAG_TIME, lag, number(res, 0, "lag_ms"));
+	see(&x->seen, THROTTLE_LAG, lag, number(res, 0, "lag_mb"));
+	if (hidden > 0) {
+		snprintf(line, sizeof(line), "what %.0f sessions of other roles do is hidden, so that they count as busy", hidden);
+		add(&x->unseen, line);
+	}
+	if (!lag)
+		add(&x->unseen, "how far the standbys are behind is hidden");
+	if (x->unseen.len > 0)
+		add(&x->unseen, "members of pg_monitor may see it");
+}
+
+static void see_tables(struct worker *w, const PGresult *res)
+{
+	for (int i = 0; res != NULL && i < PQntuples(res); i++) {
+		struct mig *m = worker_find(w, (int32_t)number(res, i, "id"));
+
+		if (m == NULL)
+			continue;
+		see(&m->seen_table, THROTTLE_DEAD, true, number(res, i, "dead_percent"));
+		see(&m->seen_table, THROTTLE_VACUUM, true, is_true(res, i, "vacuum"));
+		see(&m->seen_table, THROTTLE_SLOT, true, number(res, i, "slot_mb"));
+		see(&m->seen_table, THROTTLE_ARCHIVE, !is_true(res, i, "archive_unknown"), number(res, i, "archive_mb"));
+	}
+}
+
+static void step(struct worker *w, struct mig *m)
+{
+	static const enum throttle_signal of_table[] = { THROTTLE_DEAD, THROTTLE_VACUUM, THROTTLE_SLOT, THROTTLE_ARCHIVE };
+	struct throttle_reading seen = w->watch.seen;
+	CLEANUP(buf_free) struct buf unseen = BUF_INIT(sizeof(m->unseen));
+	uint64_t now = worker_now();
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_table); i++)
+		see(&seen, of_table[i], m->seen_table.known[of_table[i]], m->seen_table.value[of_table[i]]);
+	see(&seen, THROTTLE_SLOW, now - m->committed_ms < FRESH_MS, pace_slowdown(&m->pace));
+	if (w->watch.unseen.len > 0)
+		add(&unseen, w->watch.unseen.data);
+	if (w->watch.tables_ms != 0 && !m->seen_table.known[THROTTLE_ARCHIVE] && throttle_limit(&m->settings, THROTTLE_ARCHIVE) > 0)
+		add(&unseen, "no file of WAL was ever archived, so that it is not known how much waits for it");
+	if (throttle_step(&m->throttle, &seen, &m->settings, now))
+		m->tell = true;
+	if (m->settings.throttle && unseen.len > 0 ? strcmp(m->unseen, unseen.data) != 0 : m->unseen[0] != '\0') {
+		snprintf(m->unseen, sizeof(m->unseen), "%s", m->settings.throttle && unseen.len > 0 ? unseen.data : "");
+		m->tell = true;
+		if (m->unseen[0] != '\0')
+			log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+	}
+	m->rung = m->throttle.rung;
+}
+
+static void take_in(struct worker *w, const struct pg_op *op)
+{
+	const PGresult *take = op->kept[KEPT_TAKE], *server = op->kept[KEPT_SERVER];
+	uint64_t now = worker_now();
+	struct mig *m;
+
+	if (w->watch.taking) {
+		w->watch.taken_ms = now;
+		DL_FOREACH(w->migs, m)
+			m->was_watched = m->watched, m->watched = false;
+		for (int i = 0; take != NULL && i < PQntuples(take); i++) {
+			m = worker_find(w, (int32_t)number(take, i, "migration_id"));
+			if (m == NULL)
+				continue;
+			m->watched = true;
+			/* Another one watched until now: from its rung on. */
+			if (!m->was_watched)
+				m->throttle = (struct throttle){
+					.rung = m->rung, .signal = THROTTLE_NONE, .since_ms = now, .moved_ms = now
+				};
+		}
+	}
+	if (op->kept[KEPT_TABLES] != NULL)
+		see_tables(w, op->kept[KEPT_TABLES]);
+	if (server != NULL && PQntuples(server) == 1)
+		see_server(w, server);
+	DL_FOREACH(w->migs, m)
+		if (m->watched && may_watch(m))
+			step(w, m);
+	worker_pump(w);
+}
+
+/* Nothing can be seen: whatever holds it goes on to hold it. */
+static void see_nothing(struct worker *w, const struct pg_op *op)
+{
+	struct mig *m;
+
+	if (op->status != ST_SQL)
+		return;
+	memset(&w->watch.seen, 0, sizeof(w->watch.seen));
+	w->watch.blind_ms = worker_now();
+	DL_FOREACH(w->migs, m) {
+		if (!m->watched || !may_watch(m))
+			continue;
+		snprintf(m->unseen, sizeof(m->unseen), "the server's statistics cannot be read: %s", op->failure.message);
+		log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+		m->tell = true;
+	}
+}
+
+void watch_answered(struct worker *w, const struct pg_op *op)
+{
+	buf_reset(&w->watch.unseen);
+	if (op->status == 0)
+		take_in(w, op);
+	else
+		see_nothing(w, op);
+	w->watch.looked_ms = worker_now();
+	if (op->status == 0 && op->kept[KEPT_TABLES] != NULL)
+		w->watch.tables_ms = w->watch.looked_ms;
+}
+
+/* ------------------------------------------------------------ asking */
+
+uint64_t watch_due_ms(const struct worker *w)
+{
+	uint64_t now = worker_now(), every = w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS : WORKER_WATCH_MS;
+
+	if (!watches(w) || w->draining)
+		return UINT64_MAX;
+	return now - w->watch.looked_ms >= every ? 0 : every - (now - w->watch.looked_ms);
+}
+
+bool watch_ask(struct worker *w)
+{
+	struct watch *x = &w->watch;
+	CLEANUP(buf_free) struct buf ids = BUF_INIT(64 * 1024);
+	uint64_t now = worker_now();
+	char since[24];
+	const char *take[] = { w->name, NULL }, *const server[] = { since }, *tables[] = { NULL };
+	struct pg_step steps[6] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0 },
+				    { "SET LOCAL synchronous_commit = off", 0, NULL, 0 } };
+	unsigned n = 2;
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (may_watch(m))
+			buf_printf(&ids, "%c%s", ids.len == 0 ? '{' : ',', m->id_text);
+	pg_array_end(&ids, ids.len == 0);
+	take[1] = tables[0] = ids.data;
+	snprintf(since, sizeof(since), "%" PRIu64, now - x->looked_ms < 1000 ? now - x->looked_ms : 1000);
+	x->taking = now - x->taken_ms >= TAKE_MS;
+	if (x->taking)
+		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 2, take, KEPT_TAKE + 1 };
+	steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1 };
+	if (now - x->tables_ms >= TABLES_MS)
+		steps[n++] = (struct pg_step){ SQL_WATCH_TABLES, 1, tables, KEPT_TABLES + 1 };
+	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
+	return pg_link_run(w->control.link, &w->control.op, steps, n, WATCH_DEADLINE_MS) == 0;
+}
+
+/* ------------------------------------------------------------ telling */
+
+bool watch_tell(struct worker *w)
+{
+	CLEANUP(buf_free) struct buf detail = BUF_INIT(1000);
+	char rung[12], ms[24];
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (m->watched && m->tell)
+			break;
+	if (m == NULL)
+		return false;
+	throttle_say(&m->throttle, &detail);
+	snprintf(rung, sizeof(rung), "%u", m->throttle.rung);
+	snprintf(ms, sizeof(ms), "%" PRIu64, m->throttle.rung > 0 ? worker_now() - m->throttle.since_ms : 0);
+	const char *const params[] = {
+		w->name, m->id_text, rung, m->throttle.rung > 0 ? throttle_name(m->throttle.signal) : "", detail.len > 0 ? detail.data : "",
+		ms,      m->unseen
+	};
+	const struct pg_step steps[] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0 },
+					 { "SET LOCAL synchronous_commit = off", 0, NULL, 0 },
+					 { SQL_WATCH_PUT, ARRAY_SIZE(params), params, 0 },
+					 { "COMMIT", 0, NULL, 0 } };
+
+	w->watch.telling = m->id;
+	return pg_link_run(w->control.link, &w->control.op, steps, ARRAY_SIZE(steps), WATCH_DEADLINE_MS) == 0;
+}
+
+void watch_told(struct worker *w, const struct pg_op *op)
+{
+	CLEANUP(buf_free) struct buf detail = BUF_INIT(1000);
+	struct mig *m = worker_find(w, w->watch.telling);
+
+	if (op->status != 0 || m == NULL)
+		return; /* it is told again */
+	m->tell = false;
+	throttle_say(&m->throttle, &detail);
+	log_info("throttle.changed", "migration=%s rung=%u signal=%s cause='%s'", m->name, m->throttle.rung,
+		 throttle_name(m->throttle.signal), detail.len > 0 ? detail.data : "");
+}
