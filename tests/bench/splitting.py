@@ -79,7 +79,8 @@ def once(db, poison, logged):
 
 def run(report, args):
     rng = random.Random(args.splitting_seed)
-    report.say(f"{'poison':>6} {'transactions':>12} {'statements':>10} {'tried':>6} {'failed':>6} {'bound':>6} {'best division':>20} {'of best':>8}  seconds")
+    report.say(f"{'poison':>6} {'transactions':>12} {'statements':>10} {'tried':>6} {'failed':>6} {'bound':>6} {'best division':>20} "
+               f"{'of best':>8}  seconds")
     with database() as db:
         for n in POISON:
             took, ratios = [], []
@@ -91,5 +92,5 @@ def run(report, args):
                 fewest, ways = best(poison)
                 ratios.append(transactions / fewest)
             report.say(f"{n:>6} {transactions:>12} {statements:>10} {tried:>6} {errors:>6} {bound(n):>6} "
-                  f"{f'{fewest} ({ways} ways)':>20} {middle(ratios):>8}  {middle(took)}")
+                       f"{f'{fewest} ({ways} ways)':>20} {middle(ratios):>8}  {middle(took)}")
             report.line(f"  {n} poison rows of {N}: transactions, of the best division", max(ratios), "x", 1.5)
