@@ -126,22 +126,28 @@ static void plan_answered(struct worker *w, const struct pg_op *op)
 	control_urge(w);
 }
 
+static struct mig *next_to_load(struct worker *w)
+{
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (m->stale && m->broken_revision != m->revision_wanted && (m->state == MIG_RUNNING || m->state == MIG_OVER))
+			return m;
+	return NULL;
+}
+
 static bool ask_plan(struct worker *w)
 {
 	struct control *c = &w->control;
-	struct mig *m;
+	struct mig *m = next_to_load(w);
+	const char *const params[] = { m != NULL ? m->id_text : NULL };
+	const struct pg_step steps[] = { { SQL_WORKER_PLAN, 1, params, 1 } };
 
-	DL_FOREACH(w->migs, m) {
-		const char *const params[] = { m->id_text };
-		const struct pg_step steps[] = { { SQL_WORKER_PLAN, 1, params, 1 } };
-
-		if (!m->stale || m->broken_revision == m->revision_wanted || (m->state != MIG_RUNNING && m->state != MIG_OVER))
-			continue;
-		c->step = CONTROL_PLAN;
-		c->loading = m;
-		return pg_link_run(c->link, &c->op, steps, 1, CONTROL_DEADLINE_MS) == 0;
-	}
-	return false;
+	if (m == NULL)
+		return false;
+	c->step = CONTROL_PLAN;
+	c->loading = m;
+	return pg_link_run(c->link, &c->op, steps, 1, CONTROL_DEADLINE_MS) == 0;
 }
 
 /* ------------------------------------------------------------ the poll */
@@ -231,7 +237,6 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 {
 	struct control *c = &w->control;
 	const PGresult *res = op->kept[0];
-	bool first = !c->polled;
 	struct mig *m;
 
 	if (op->status != 0 || res == NULL || PQntuples(res) < 1) {
@@ -254,7 +259,7 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	tidy(w);
 	if (c->started && is_true(res, 0, "restart_asked") && !w->draining)
 		drain_begin(w, "restart");
-	if (first && w->migs != NULL)
+	if (next_to_load(w) != NULL)
 		control_urge(w);
 	worker_pump(w);
 }

@@ -162,6 +162,16 @@ static void parts(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_part(c, PLAN_PARTS, arg, out);
 }
 
+static void window(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	add_part(c, PLAN_WINDOW, arg, out);
+}
+
+static void scanned(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	add_part(c, PLAN_SCANNED, arg, out);
+}
+
 static void param(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
@@ -219,24 +229,38 @@ static void is_range(const struct plan_fill *c, const char *arg, struct buf *out
 		(void)buf_puts(out, "false");
 }
 
+/* An array for each column of the keys that a subquery brings in order. */
+static void key_lists(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	for (size_t i = 1; i <= c->t->nr_keys; i++)
+		(void)buf_printf(out, "%spg_catalog.array_agg(k%zu) AS a%zu", i > 1 ? ", " : "", i, i);
+}
+
 static void first_last(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
 	for (size_t i = 1; i <= c->t->nr_keys; i++)
-		(void)buf_printf(out, "%sCASE WHEN is_first THEN k%zu ELSE pg_catalog.lag(k%zu) OVER w END AS f%zu, k%zu",
+		(void)buf_printf(out, "%sa%zu[(part * size + 1)::integer] AS f%zu, a%zu[least((part + 1) * size, n)::integer] AS k%zu",
 				 i > 1 ? ", " : "", i, i, i, i);
+}
+
+static void members(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	for (size_t i = 1; i <= c->t->nr_keys; i++)
+		(void)buf_printf(out, "%spg_catalog.unnest(hits.a%zu[parts.o::integer : (parts.o + parts.rows - 1)::integer])",
+				 i > 1 ? ", " : "", i);
 }
 
 static void found_keys(const struct plan_fill *c, const char *arg, struct buf *out)
 {
-	char name[40];
-
 	(void)arg;
 	for (size_t i = 0; c->mode == MIGRATION_ROW && i < c->t->nr_keys; i++) {
-		(void)snprintf(name, sizeof(name), "k%zu", i + 1);
 		(void)buf_puts(out, ",\n       (SELECT pg_catalog.array_agg(");
-		plan_add_text_of(c->t->keys[i], name, out);
-		(void)buf_printf(out, " ORDER BY i) FROM hits) AS keys%zu", i + 1);
+		plan_add_text_of(c->t->keys[i], "u.k", out);
+		(void)buf_printf(out, " ORDER BY u.o) FROM pg_catalog.unnest(hits.a%zu) WITH ORDINALITY AS u(k, o)) AS keys%zu", i + 1,
+				 i + 1);
 	}
 }
 
@@ -395,10 +419,12 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "is_dense", is_dense },
 	{ "is_range", is_range },
 	{ "key_arrays", key_arrays },
+	{ "key_lists", key_lists },
 	{ "keys", keys },
 	{ "left", left },
 	{ "lock", lock },
 	{ "meant", meant },
+	{ "members", members },
 	{ "migration", migration },
 	{ "no_receipt_member", no_receipt_member },
 	{ "no_receipt_row", no_receipt_row },
@@ -409,8 +435,10 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "row_lock", row_lock },
 	{ "save", save },
 	{ "save_claim", save_claim },
+	{ "scanned", scanned },
 	{ "still_pending", still_pending },
 	{ "unsettled", unsettled },
+	{ "window", window },
 	{ NULL, NULL },
 };
 

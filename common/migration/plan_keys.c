@@ -99,6 +99,16 @@ static void key(const struct plan_fill *c, const char *arg, struct buf *out)
 	}
 }
 
+static void key_desc(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	for (size_t i = 0; i < c->t->nr_keys; i++) {
+		(void)buf_puts(out, i > 0 ? ", " : "");
+		plan_add_column(c, c->t->keys[i], out);
+		(void)buf_puts(out, " DESC");
+	}
+}
+
 static void key_as(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
@@ -175,6 +185,20 @@ static void after(const struct plan_fill *c, const char *arg, struct buf *out)
 	(void)buf_printf(out, "(%s IS NULL OR ", arg);
 	add_compare(c, ">", arg, out);
 	(void)buf_putc(out, ')');
+}
+
+/* One column of the one row of a relation of ours. */
+static void add_only(const struct plan_fill *c, size_t i, const char *relation, struct buf *out)
+{
+	(void)c;
+	(void)buf_printf(out, "(SELECT k%zu FROM %s)", i + 1, relation);
+}
+
+static void up_to(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	plan_add_row(c, plan_add_key_column, NULL, out);
+	(void)buf_puts(out, " <= ");
+	plan_add_row(c, add_only, arg, out);
 }
 
 static void add_between(const struct plan_fill *c, const char *first, const char *last, struct buf *out)
@@ -345,11 +369,13 @@ const struct plan_placeholder plan_key_placeholders[] = {
 	{ "k_text", k_text },
 	{ "key", key },
 	{ "key_as", key_as },
+	{ "key_desc", key_desc },
 	{ "key_is", key_is },
 	{ "key_is_asked", key_is_asked },
 	{ "key_text", plan_key_text },
 	{ "picked", picked },
 	{ "scope", scope },
 	{ "table", plan_add_table },
+	{ "up_to", up_to },
 	{ NULL, NULL },
 };

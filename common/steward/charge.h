@@ -26,6 +26,7 @@ enum charge_statement {
 	CHARGE_SCAN_BLIND, /* without the predicate, for windows in which it raises */
 	CHARGE_SWEEP,
 	CHARGE_SWEEP_BLIND,
+	CHARGE_GLANCE, /* the whole table at once, for a sweep that finds nothing */
 	CHARGE_CLOSE,
 	CHARGE_MISSING,
 	CHARGE_VERIFY,

@@ -215,6 +215,7 @@ static int begin_sweep(struct finisher *f, struct err *err)
 {
 	struct charge *c = f->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	bool through; /* sweep_done says it */
 	int rc = fenced(c, SQL_SWEEP_BEGIN, 0, NULL, &res, err);
 
 	if (rc != 0)
@@ -228,7 +229,7 @@ static int begin_sweep(struct finisher *f, struct err *err)
 	free(c->sweep_cursor);
 	c->sweep_cursor = NULL;
 	window_init(&f->sweep.window, f->sweep.window.least);
-	return 0;
+	return scan_glance(&f->sweep, &through, err);
 }
 
 static int complete(struct finisher *f, enum finish *ret, struct err *err)

@@ -12,7 +12,8 @@
 #include "pg/pg_status.h"
 #include "sql.h"
 
-#define LEAST_ROWS 100 /* of a window that takes too long */
+#define LEAST_ROWS 100       /* of a window that takes too long */
+#define GLANCE_ROWS 20000000 /* of a table that is looked at as a whole */
 
 /* A window's batches as the statement returned them. */
 struct made {
@@ -252,6 +253,40 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 		FAILPOINT(scan_committed);
 	window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
 	return s->found > 0 ? push_all(s, res, step->open, err) : 0;
+}
+
+int scan_glance(struct scan *s, bool *ret_through, struct err *err)
+{
+	struct charge *c = s->charge;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	const char *params[] = { c->at.has_failed ? "true" : "false" };
+	struct err why = ERR_INIT;
+	int rc;
+
+	*ret_through = false;
+	s->committed = false;
+	s->scanned = s->found = s->pushed_bytes = 0;
+	if (c->at.rows_scanned > GLANCE_ROWS)
+		return 0;
+	rc = charge_run(c, CHARGE_GLANCE, false, 1, params, &res, &why);
+	if (rc == ST_SQL && !pg_sync_lost(c->pg))
+		return 0; /* it takes too long, or a row is in its way: the windows find out */
+	if (rc != 0) {
+		if (err != NULL)
+			*err = why;
+		return rc;
+	}
+	if (pg_i64(res, 0, "found") > 0) {
+		pg_rollback(c->pg);
+		return 0;
+	}
+	s->scanned = (uint64_t)c->at.rows_scanned;
+	s->through = true;
+	rc = move(s, res, false, err);
+	if (rc == 0)
+		note(s);
+	*ret_through = rc == 0;
+	return rc;
 }
 
 /* ------------------------------------------------------------ a step */

@@ -40,4 +40,10 @@ void scan_close(struct scan *s);
  */
 MUST_CHECK int scan_step(struct scan *s, uint64_t room, struct err *err);
 
+/**
+ * The whole of a sweep in one statement, where the table is small enough for it. If that finds nothing, the sweep is through, and *@ret_through
+ * set; else nothing has changed. Errors as scan_step(), of which those of the statement itself only mean that it told nothing.
+ */
+MUST_CHECK int scan_glance(struct scan *s, bool *ret_through, struct err *err);
+
 #endif

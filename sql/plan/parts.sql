@@ -1,15 +1,14 @@
--- parts: rows of `hits` (i from 0, in key order) cut into batches of {param} rows: first and last key, number of rows, and the keys
--- themselves where a range would not say which they are. Part of scan and split.
-edges AS (
-  SELECT *, i % {param} = 0 AS is_first, i % {param} = {param} - 1 OR i = (SELECT pg_catalog.max(i) FROM hits) AS is_last FROM hits
-), parts AS MATERIALIZED (
+-- parts: the rows of `hits` (their number n, and an array for each column of their keys, in key order) cut into batches of {param} rows:
+-- first and last key, number of rows, and the keys themselves where a range would not say which they are. Part of scan and split.
+parts AS MATERIALIZED (
   SELECT *, {is_range} AS is_range
-    FROM (SELECT i / {param} AS part, i % {param} + 1 AS rows, {first_last}, is_last
-            FROM edges WHERE is_first OR is_last WINDOW w AS (ORDER BY i)) AS bounds
-   WHERE is_last
+    FROM (SELECT part, least(n - part * size, size) AS rows, part * size + 1 AS o, {first_last}
+            FROM (SELECT *, {param} AS size FROM hits) AS sized
+           CROSS JOIN LATERAL pg_catalog.generate_series(0, (n + size - 1) / nullif(size, 0) - 1) AS part) AS bounds
 ), lists AS (
-  SELECT parts.part, pg_catalog.array_agg(u.v ORDER BY hits.i, u.o) AS keys
-    FROM parts JOIN hits ON hits.i / {param} = parts.part CROSS JOIN pg_catalog.unnest({k_text:hits}) WITH ORDINALITY AS u(v, o)
+  SELECT parts.part, pg_catalog.array_agg(u.v ORDER BY m.o, u.o) AS keys
+    FROM parts CROSS JOIN hits CROSS JOIN LATERAL ROWS FROM ({members}) WITH ORDINALITY AS m({k}, o)
+   CROSS JOIN LATERAL pg_catalog.unnest({k_text:m}) WITH ORDINALITY AS u(v, o)
    WHERE NOT parts.is_range
    GROUP BY parts.part
 )

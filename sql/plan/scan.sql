@@ -3,23 +3,20 @@
 -- Returns one row: cursor (last key looked at, or last taken if $5 cut the window short; NULL if there was none), scanned, found, and
 -- arrays over the new batches: numbers, counts, listed; in row mode also the keys found, keys1 .. (an array per key column, in key order).
 -- Bounded by $2 however few rows are pending. Run in the transaction that moves the cursor.
-WITH {busy}looked AS MATERIALIZED (
-  SELECT {key_as}, {hit} AS hit, pg_catalog.row_number() OVER (ORDER BY {key}) AS n
-    FROM {table} WHERE {after:$1::text[]} ORDER BY {key} LIMIT $2::bigint
-), hits AS MATERIALIZED (
-  SELECT *, pg_catalog.row_number() OVER (ORDER BY n) - 1 AS i FROM looked WHERE hit ORDER BY n LIMIT $5::bigint
+WITH {busy}{window}, hits AS MATERIALIZED (
+  SELECT pg_catalog.count(*) AS n, {key_lists}
+    FROM (SELECT {key_as} FROM {table} WHERE {after:$1::text[]} AND {up_to:drover_edge} AND {hit} ORDER BY {key} LIMIT $5::bigint) AS h
 ), {parts:$3::bigint}, made AS (
   INSERT INTO drover.batches (migration_id, first_key, last_key, rows, state, keys)
   SELECT {migration}, {f_text:parts}, {k_text:parts}, parts.rows, $4::text, lists.keys
     FROM parts LEFT JOIN lists USING (part) ORDER BY parts.part
   RETURNING number, rows, keys IS NOT NULL AS listed
-), last AS MATERIALIZED (
-  SELECT CASE WHEN (SELECT pg_catalog.count(*) FROM hits) = $5::bigint THEN (SELECT pg_catalog.max(n) FROM hits)
-              ELSE (SELECT pg_catalog.count(*) FROM looked) END AS n
 )
-SELECT (SELECT {k_text:looked} FROM looked WHERE looked.n = (SELECT n FROM last)) AS cursor,
-       (SELECT n FROM last) AS scanned,
-       (SELECT pg_catalog.count(*) FROM hits) AS found,
+SELECT CASE WHEN hits.n = $5::bigint THEN (SELECT {k_text:parts} FROM parts ORDER BY part DESC LIMIT 1)
+            ELSE (SELECT {k_text:drover_edge} FROM drover_edge) END AS cursor,
+       CASE WHEN hits.n = $5::bigint THEN hits.n ELSE {scanned} END AS scanned,
+       hits.n AS found,
        (SELECT pg_catalog.array_agg(number ORDER BY number) FROM made) AS numbers,
        (SELECT pg_catalog.array_agg(rows ORDER BY number) FROM made) AS counts,
        (SELECT pg_catalog.array_agg(listed ORDER BY number) FROM made) AS listed{found_keys}
+  FROM hits

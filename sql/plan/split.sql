@@ -1,10 +1,9 @@
 -- split: children of the claimed batch drover.first .. drover.last (or of its list). $1 its number, $2 ways.
 -- Run between claim_batch and finish_split. Returns number, rows and listed of each child.
 WITH hits AS MATERIALIZED (
-  SELECT {key_as}, pg_catalog.row_number() OVER (ORDER BY {key}) - 1 AS i FROM {table} WHERE {scope} AND {meant} AND {pending}
-), sizes AS MATERIALIZED (
-  SELECT (pg_catalog.count(*) + $2::bigint - 1) / $2::bigint AS size FROM hits
-), {parts:(SELECT size FROM sizes)}
+  SELECT pg_catalog.count(*) AS n, {key_lists}
+    FROM (SELECT {key_as} FROM {table} WHERE {scope} AND {meant} AND {pending} ORDER BY {key}) AS h
+), {parts:(n + $2::bigint - 1) / $2::bigint}
 INSERT INTO drover.batches (migration_id, parent, root, first_key, last_key, rows, keys)
 SELECT {migration}, b.number, coalesce(b.root, b.number), {f_text:parts}, {k_text:parts}, parts.rows, lists.keys
   FROM parts LEFT JOIN lists USING (part)
