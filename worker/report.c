@@ -9,8 +9,7 @@
 #include "worker/worker_private.h"
 
 #define SAY_EVERY_MS 60000
-#define SAY_NEWS_MS 2000 /* connections that come and go alternate between a few reasons */
-#define FAILED_PER_S 10  /* lines about failed jobs of a migration */
+#define FAILED_PER_S 10 /* lines about failed jobs of a migration */
 
 static bool all_up(const struct worker *w, const struct server_report *s)
 {
@@ -33,19 +32,14 @@ void report_server(struct worker *w, struct server_report *s, bool up, const str
 	uint64_t now = worker_now();
 
 	if (!up) {
-		bool news = strncmp(s->why, why->msg, sizeof(s->why) - 1) != 0;
-
-		if (s->said && now - s->said_ms < (news ? SAY_NEWS_MS : SAY_EVERY_MS))
-			return;
-		snprintf(s->why, sizeof(s->why), "%.*s", (int)sizeof(s->why) - 1, why->msg);
-		if (!s->said)
+		if (s->said.n == 0)
 			s->since_ms = now;
+		if (!outage_time_to_say(&s->said, now, why->msg))
+			return;
 		log_warn("server.away", "server=%s url=%s away_ms=%" PRIu64 " cause=%s", s->name, url_of(w, s), now - s->since_ms,
 			 why->msg);
-		s->said = true;
-		s->said_ms = now;
-	} else if (s->said && all_up(w, s)) {
-		s->said = false;
+	} else if (s->said.n > 0 && all_up(w, s)) {
+		s->said = (struct outage_said){ 0 };
 		log_info("server.back", "server=%s url=%s away_ms=%" PRIu64, s->name, url_of(w, s), now - s->since_ms);
 	}
 }

@@ -13,6 +13,7 @@
 
 #include <uv.h>
 
+#include "core/outage.h"
 #include "core/rng.h"
 #include "job/keys.h"
 #include "loop/loop.h"
@@ -174,12 +175,11 @@ void drain_check(struct worker *w); /* is everything done? */
 
 /* ------------------------------------------------------------ report.c */
 
-/* What is said of a server: once when it goes, once a minute (or for another reason) while it is away, once when it is back. */
+/* What is said of a server: once when it goes, once a minute while it is away (a new reason sooner), once when it is back. */
 struct server_report {
 	const char *name;
-	bool said;
-	uint64_t since_ms, said_ms;
-	char why[128]; /* as it was said */
+	uint64_t since_ms;
+	struct outage_said said;
 };
 
 void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);

@@ -61,7 +61,27 @@ static void a_new_reason_is_said(void **state)
 	outage_failed(&o, 3000, "the database system is starting up");
 	assert_int_equal(h.n, 2);
 	outage_failed(&o, 3100, "connection refused");
-	assert_int_equal(h.n, 2); /* two reasons that take turns are no flood */
+	assert_int_equal(h.n, 2);
+}
+
+static void reasons_that_take_turns_are_no_flood(void **state)
+{
+	static const char *const reasons[] = { "connection refused", "the server closed the connection", "starting up" };
+	struct outage_said s = { 0 };
+	char why[64];
+	unsigned n = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 3600; i++)
+		n += outage_time_to_say(&s, 1000 * (i + 1), reasons[i % ARRAY_SIZE(reasons)]);
+	assert_in_range(n, 60, 63);
+	n = 0;
+	s = (struct outage_said){ 0 };
+	for (unsigned i = 0; i < 3600; i++) {
+		snprintf(why, sizeof(why), "another one each time: %u", i);
+		n += outage_time_to_say(&s, 1000 * (i + 1), why);
+	}
+	assert_in_range(n, 60, 60 + OUTAGE_REASONS);
 }
 
 static void pauses_grow_and_are_jittered(void **state)
@@ -86,6 +106,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_hour_is_said_once_a_minute),
 		cmocka_unit_test(a_new_reason_is_said),
+		cmocka_unit_test(reasons_that_take_turns_are_no_flood),
 		cmocka_unit_test(pauses_grow_and_are_jittered),
 	};
 
