@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "core/buf.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/outage.h"
 #include "core/text.h"
+#include "pg/pg_error.h"
 #include "pg/pg_sync.h"
 #include "redis/redis_sync.h"
 
@@ -42,6 +44,7 @@ void console_init(struct console *con)
 	struct sigaction stop = { .sa_handler = on_signal }, pipe = { .sa_handler = on_broken_pipe };
 
 	*con = (struct console){ .stop = 0 };
+	console_outage(&con->outage, "PostgreSQL");
 	stop_flag = &con->stop;
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
@@ -158,7 +161,6 @@ static void set_log(const struct cli_call *call)
 
 int console_connect(struct console *con, const struct cli_call *call, struct err *err)
 {
-	struct outage outage;
 	char name[64];
 
 	if (con->pg != NULL)
@@ -167,8 +169,22 @@ int console_connect(struct console *con, const struct cli_call *call, struct err
 	application_name(call, name, sizeof(name));
 	if (!con->patient)
 		return pg_sync_try_open(&con->pg, console_database_url(call), name, CONNECT_MS, &con->stop, err);
-	console_outage(&outage, "PostgreSQL");
-	return pg_sync_open(&con->pg, console_database_url(call), name, &con->stop, &outage, err);
+	return pg_sync_open(&con->pg, console_database_url(call), name, &con->stop, &con->outage, err);
+}
+
+int console_ride_out(struct console *con, struct err *err)
+{
+	int rc;
+
+	if (!con->patient || !pg_error_is_outage(err))
+		return err->code;
+	rc = clock_sleep_ms(outage_failed(&con->outage, clock_now_ms(clock_system()), err->msg), &con->stop);
+	if (rc != 0)
+		return err_set(err, rc, "interrupted while waiting for PostgreSQL");
+	pg_sync_free(con->pg);
+	con->pg = NULL;
+	err_clear(err);
+	return 0;
 }
 
 int console_pg(struct console *con, const struct cli_call *call, struct err *err)

@@ -11,17 +11,18 @@
 
 #include "cli/cli.h"
 #include "core/err.h"
+#include "core/outage.h"
 #include "core/util.h"
 #include "ledger/migrations.h"
 #include "ledger/schema.h"
 
-struct outage;
 struct pg_sync;
 struct redis_sync;
 
 struct console {
 	volatile sig_atomic_t stop; /* set by SIGINT and SIGTERM */
 	bool patient;               /* waits for a PostgreSQL that is away, and says so; otherwise that is an error */
+	struct outage outage;       /* of PostgreSQL, where it is patient */
 	char actor[128];            /* who is named in the audit trail: user@host, or --actor */
 	struct pg_sync *pg;         /* NULL until console_pg() */
 	struct redis_sync *redis;   /* NULL until console_redis() */
@@ -48,7 +49,13 @@ const char *console_actor(struct console *con, const struct cli_call *call);
  */
 MUST_CHECK int console_pg(struct console *con, const struct cli_call *call, struct err *err);
 
-/* The same without a look at the schema. */
+/*
+ * A step that can be begun again failed with @err. If that was an outage and the console is patient: says so, pauses, and forgets the
+ * connection for console_pg() to make a new one; then 0. Otherwise the error as it was.
+ */
+MUST_CHECK int console_ride_out(struct console *con, struct err *err);
+
+/* The same as console_pg() without a look at the schema. */
 MUST_CHECK int console_connect(struct console *con, const struct cli_call *call, struct err *err);
 
 /* As console_pg() without waiting and without changing anything: ST_DISCONNECTED, ST_NOT_FOUND (no schema). */

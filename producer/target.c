@@ -100,13 +100,24 @@ static int register_file(struct target *t, struct console *con, const struct cli
 	return 0;
 }
 
-int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
+static int try(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
 {
 	int rc = t->file != NULL ? register_file(t, con, call, err) : find(t, con, call, err);
 	struct migration_ref m = { .id = t->id };
 
 	if (rc == 0 && cli_flag(call, "--full-speed"))
 		rc = migrations_configure(con->pg, &m, setting_table[SETTING_THROTTLE].name, "off", console_actor(con, call), err);
+	return rc;
+}
+
+/* What was committed before an outage broke in is found so. */
+int target_register(struct target *t, struct console *con, const struct cli_call *call, struct err *err)
+{
+	int rc;
+
+	do {
+		rc = try(t, con, call, err);
+	} while (rc != 0 && (rc = console_ride_out(con, err)) == 0);
 	return rc;
 }
 

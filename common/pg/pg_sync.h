@@ -28,7 +28,8 @@ struct pg_sync;
 /* ------------------------------------------------------------ connecting */
 
 /**
- * Connect, once. @url: see pg_url.h. @each_ms: longest for each host, unless the URL says connect_timeout; 0: PG_SYNC_CONNECT_MS. @stop NULL: cannot be stopped; otherwise it must outlive the connection.
+ * Connect, once. @url: see pg_url.h. @each_ms: longest for each host, unless the URL says connect_timeout; 0: PG_SYNC_CONNECT_MS.
+ * @stop NULL: cannot be stopped; otherwise it must outlive the connection.
  *
  * ST_DISCONNECTED the server is away; ST_SQL it refused us (password, database, rights); ST_INPUT the URL or libpq's own set-up is wrong;
  * ST_TIMEOUT, ST_INTERRUPTED, ST_NOMEM.

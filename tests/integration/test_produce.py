@@ -8,6 +8,7 @@ import time
 import pytest
 
 from lib.process import wait_for
+from lib.proxy import Proxy
 from lib.scenario import finish, queue, state, stream
 
 SET = "-- drover: table t\n-- drover: set b = a\n"
@@ -49,6 +50,18 @@ def test_a_name_alone_resumes_without_the_file(pg, drover):
     assert "m2" in drover.run("produce", "m2", rc=1).err
     worker.terminate()
     worker.wait()
+
+
+@pytest.mark.parametrize("request_, answers", [(b"pg_advisory", [b""]), (b"COMMIT\0", [b"COMMIT\0"])], ids=["before", "committed"])
+def test_a_connection_lost_while_it_registers_is_waited_for(pg, drover, request_, answers):
+    fill(pg, 100)
+    drover.run("init")
+    with Proxy(pg.server.socket) as proxy:
+        proxy.lose_answer(request_, answers)
+        result = drover.run("produce", drover.migration("m", SET), env={"DATABASE_URL": proxy.url(pg.url)})
+        assert proxy.lost_answers == 1
+    assert "PostgreSQL is away" in result.err and "PostgreSQL is back" in result.err, result
+    assert pg.value("SELECT count(*) FROM drover.migrations") == 1
 
 
 def test_without_wait_the_workers_sweep_and_complete(pg, drover):
