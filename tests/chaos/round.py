@@ -215,8 +215,10 @@ class Round:
             generator = FAULTS[step.fault](self, random.Random(step.seed))
         try:
             wait = next(generator)
-        except StopIteration:
-            self.say(f"{step.fault} is over")
+        except StopIteration as end:
+            if end.value is False:
+                self.hit.remove(step.fault)
+            self.say(f"{step.fault} {'met nothing' if end.value is False else 'is over'}")
             return True
         except _AWAY:
             step.refusals += 1
