@@ -202,6 +202,7 @@ def test_pause_resume_cancel_and_their_trail(ledger, drover):
 
     drover.run("pause", "0001_pages", "--reason", "busy", env={"DROVER_ACTOR": "alice"})
     assert state() == "paused"
+    assert "paused by alice: busy; to go on: drover resume 0001_pages" in drover.run("status", "0001_pages").out
     drover.run("pause", "0001_pages")
     assert drover.run("resume", "0001_pages", "--json").json == {"name": "0001_pages", "state": "running", "was": "paused", "jobs_dropped": None}
     drover.run("cancel", "0001_pages")

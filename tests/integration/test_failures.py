@@ -168,6 +168,12 @@ def test_a_column_that_went_away_pauses_and_resume_goes_on(pg, drover):
     queue(drover, path)
     pg.sql("ALTER TABLE t RENAME a TO aa")
     assert_worker_pauses(pg, drover, 'column "?a"? does not exist')
+    advice = r"mend the file .*drover amend m FILE .*then: drover resume m"
+    assert re.search(advice, drover.run("status", "m").out)
+    producer = drover.popen("produce", path)
+    producer.wait_for_log(advice)
+    producer.terminate()
+    producer.wait(rc=130)
     pg.sql("ALTER TABLE t RENAME aa TO a")
     drover.run("resume", "m")
     finish(drover, path)

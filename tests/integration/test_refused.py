@@ -280,7 +280,7 @@ def test_a_transform_that_leaves_its_rows_pending_is_rolled_back_and_the_migrati
     worker.wait()
     assert pg.sql("SELECT * FROM t ORDER BY id") == was
     assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
-    assert "does not converge" in drover.run("status", "m").out
+    assert re.search("does not converge.*drover amend m FILE .*then: drover resume m", drover.run("status", "m").out)
 
 
 @pytest.mark.parametrize("way", PATHS)
@@ -475,6 +475,7 @@ def test_a_script_that_takes_too_long_over_no_rows_pauses(pg, drover, mode):
                             "UPDATE t SET b = a FROM :batch x WHERE x.id = t.id;", mode))
     worker = drover.worker("--concurrency", "2")
     assert "takes too long, over no rows as well" in wait_for_state(pg, "m", "paused")
+    assert "drover amend m FILE" in drover.run("status", "m").out
     worker.terminate()
     worker.wait()
     assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0

@@ -460,6 +460,7 @@ def test_entries_that_redis_lost_silently_are_pushed_again(pg, drover, redis):
     redis.client().xdel(stream(pg, "m"), *entries[3:15])
     worker = drover.worker()
     wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"the audit finds them: {rows_done(pg, 'm')}; {worker!r}")
+    assert sum(map(int, re.findall(r"redis\.refilled jobs=(\d+)", worker.err))) >= 12, worker
     assert_every_row_once(pg)
 
 
