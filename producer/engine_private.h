@@ -36,7 +36,7 @@ struct engine {
 	bool showing;      /* from the first turn on */
 	char note[160];    /* why it is slow, for the progress line */
 	char blocker[200]; /* whose transaction a sweep waits for */
-	char said[256];    /* last line said of its kind, so that nothing is said twice in a row */
+	char said[1400];   /* last line said of its kind, so that nothing is said twice in a row */
 	int64_t changed, skipped, dead, ignored, waiting, workers;
 	int64_t first_changed; /* when it began */
 	uint64_t no_worker_ms; /* since when no worker is alive; 0: one is */

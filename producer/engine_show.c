@@ -34,7 +34,7 @@ static void print(struct engine *e, const char *line)
 
 void engine_say(struct engine *e, const char *fmt, ...)
 {
-	char line[1024];
+	char line[sizeof(e->said)];
 	va_list ap;
 
 	va_start(ap, fmt);
