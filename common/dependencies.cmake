@@ -3,7 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-foreach(name libuv libpq hiredis jansson)
+foreach(name libuv libpq hiredis jansson libmicrohttpd)
 	pkg_check_modules(${name} QUIET IMPORTED_TARGET ${name})
 	if(NOT ${name}_FOUND)
 		message(FATAL_ERROR "${name} is missing: ./dev build installs what is needed")

@@ -181,6 +181,7 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 		if (m == NULL)
 			return;
 		m->state = state;
+		m->counts = counts_enter(&w->counts, m->name, worker_now());
 		DL_APPEND(w->migs, m);
 	}
 	m->seen = true;
@@ -251,6 +252,7 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	c->recovered = number(res, 0, "recovered");
 	c->alive = (uint64_t)number(res, 0, "alive");
 	c->rank = (uint64_t)number(res, 0, "rank");
+	serve_polled(w);
 	DL_FOREACH(w->migs, m)
 		m->seen = false;
 	for (int row = 0; row < PQntuples(res); row++)

@@ -38,6 +38,22 @@ static void count_deadlock(struct lane *l)
 	log_warn("migration.one_lane", "migration=%s deadlocks=%" PRIu64 " for_ms=%d", m->name, m->deadlocks, ONE_LANE_MS);
 }
 
+static void count_failure(struct lane *l, const struct tx_answer *a)
+{
+	if (a->status == ST_CLOSING)
+		return;
+	l->failed = true;
+	counts_code(l->worker->counts.errors, a->sqlstate);
+}
+
+/* What failed is tried again, here or later. */
+static void count_retry(struct lane *l)
+{
+	if (l->failed)
+		counts_code(l->worker->counts.retries, l->run->sqlstate);
+	l->failed = false;
+}
+
 static const struct {
 	enum failpoint before, before_commit, sent, done;
 } points[TX_NR] = {
@@ -104,6 +120,8 @@ static void on_op(struct pg_op *op)
 		count_deadlock(l);
 	if (l->tx.kind == TX_WORK && a.status == 0)
 		note_work(l, &a);
+	else if (l->tx.kind == TX_WORK)
+		count_failure(l, &a);
 	r->others_commit = r->mig->commits != l->commits_before;
 	if (a.silent) {
 		l->loss = a; /* its texts are the transaction's, until the next */
@@ -129,6 +147,8 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 	if (kind == TX_WORK) {
 		l->commits_before = r->mig->commits;
 		l->sent_us = worker_now_us();
+		l->outcome = COUNTS_UNDECIDED;
+		count_retry(l);
 	}
 	l->recovered = l->worker->control.recovered;
 	l->sent_ms = worker_now();
@@ -158,6 +178,7 @@ static int lane_settle(struct ports *p, struct job_run *r, enum settle_kind kind
 {
 	struct lane *l = lane_of(p);
 
+	l->settled_as = kind;
 	return settle_send(l->worker, r, kind, on_settled, l);
 }
 
@@ -242,10 +263,50 @@ static void lane_reload(struct ports *p, struct job_run *r)
 	control_urge(lane_of(p)->worker);
 }
 
+static void count_event(struct lane *l, const struct job_run *r, const char *event)
+{
+	static const struct {
+		const char *event;
+		enum counts_outcome outcome;
+	} known[] = { { "buried", COUNTS_DEAD }, { "retry", COUNTS_RETRIED }, { "split", COUNTS_SPLIT }, { "dropped", COUNTS_DROPPED } };
+	struct counts_mig *c = r->mig->counts;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i].event, event) == 0)
+			l->outcome = known[i].outcome;
+	if (strcmp(event, "split") == 0)
+		l->failed = false; /* its parts are not the same once more */
+	if (c == NULL)
+		return;
+	if (strcmp(event, "buried") == 0)
+		c->rows_dead++;
+	else if (strcmp(event, "split") == 0 && (r->kind == JOB_BATCH || r->kind == JOB_LIST))
+		c->jobs[COUNTS_SPLIT]++; /* the run may go on with one of the parts */
+}
+
 static void lane_say(struct ports *p, struct job_run *r, const char *event, const char *why, const struct tx_answer *a)
 {
-	(void)r;
+	count_event(lane_of(p), r, event);
 	report_job(lane_of(p)->worker, lane_of(p), event, why, a);
+}
+
+/* The run has ended: what became of its jobs? Rows that were divided among other runs are none of it any more. */
+static void count_jobs(struct lane *l, const struct job_run *r)
+{
+	static const enum counts_outcome by_settling[SETTLE_NR] = {
+		[SETTLE_ACK] = COUNTS_SETTLED,   [SETTLE_PARTS] = COUNTS_SPLIT,   [SETTLE_RETRY] = COUNTS_RETRIED,
+		[SETTLE_DELAY] = COUNTS_DELAYED, [SETTLE_BACK] = COUNTS_RELEASED,
+	};
+	enum counts_outcome outcome = l->outcome != COUNTS_UNDECIDED ? l->outcome : by_settling[l->settled_as];
+	struct counts_mig *c = r->mig->counts;
+
+	metrics_observe(&l->worker->counts.duration, (double)(uv_hrtime() - l->started_ns) / 1e9);
+	if (outcome == COUNTS_RETRIED || outcome == COUNTS_DELAYED)
+		count_retry(l);
+	if (c == NULL || (outcome == COUNTS_SPLIT && !r->settled_work))
+		return; /* a split was counted when it was done */
+	c->jobs[r->settled_work ? COUNTS_DONE : outcome] += r->n;
+	c->rows_changed += (uint64_t)(r->changed > 0 ? r->changed : 0);
 }
 
 /* The run is done; it is freed in the next turn of the loop, when nobody up the stack knows it any more. */
@@ -256,6 +317,7 @@ static void lane_done(struct ports *p, struct job_run *r)
 	if (r->settled_work)
 		l->worker->jobs_done += r->n;
 	l->worker->rows_done += (uint64_t)(r->changed > 0 ? r->changed : 0);
+	count_jobs(l, r);
 	l->finishing = true;
 	loop_timer_start(l->timer, 0);
 }
@@ -369,6 +431,10 @@ void lane_start(struct lane *l, struct job_run *r)
 	r->serial = ++l->worker->runs;
 	l->run = r;
 	l->started_ms = worker_now();
+	l->started_ns = uv_hrtime();
+	l->outcome = COUNTS_UNDECIDED;
+	l->settled_as = SETTLE_ACK;
+	l->failed = false;
 	m->busy++;
 	job_run_start(r, &l->ports);
 }

@@ -88,6 +88,7 @@ static void renewal_done(struct renewal *n)
 
 	if (--n->answers > 0)
 		return;
+	n->worker->counts.lease_lost += n->lost;
 	if (n->lost > 0 && m != NULL)
 		log_warn("lease.lost", "migration=%s jobs=%zu first=%c%" PRId64, m->name, n->lost, (char)n->first_lost.kind,
 			 n->first_lost.number);

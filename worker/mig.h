@@ -18,6 +18,8 @@
 #include "worker/plan.h"
 #include "worker/throttle.h"
 
+struct counts_mig;
+
 enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or limited */ };
 
 #define MIG_RUN_LEAST 16                 /* rows that follow one another, for them to be one range */
@@ -26,7 +28,7 @@ enum mig_state { MIG_RUNNING, MIG_PAUSED, MIG_CANCELLED, MIG_OVER /* complete or
 struct mig {
 	int32_t id;
 	char id_text[12];
-	char name[64]; /* for logs; longer ones are cut */
+	char name[104]; /* as long as it may be */
 	int32_t revision;
 	char revision_text[12];
 	int32_t revision_wanted; /* as the last poll said */
@@ -84,6 +86,7 @@ struct mig {
 	size_t nleft;
 	uint64_t unsettled, unsettled_said_ms; /* what Redis did not take about jobs that were settled */
 	uint64_t said_second, said, unsaid;    /* failed jobs are logged at a bounded rate */
+	struct counts_mig *counts;             /* where it is counted; the worker's. NULL: nowhere */
 
 	struct mig *prev, *next;
 };

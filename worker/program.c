@@ -30,8 +30,10 @@ static const struct cli_option options[] = {
 	{ "--max-time", .arg = "S", .env = "DROVER_MAX_TIME", .type = CLI_DURATION, .min = 1, .help = "exit after so long" },
 	{ "--drain-timeout", .arg = "S", .env = "DROVER_DRAIN_TIMEOUT", .type = CLI_DURATION, .def = "25", .min = 1, .max = 86400000,
 	  .help = "longest for what still runs when the worker is told to end" },
+	{ "--metrics-listen", .arg = "HOST:PORT", .env = "DROVER_METRICS_LISTEN", .group = "Watching",
+	  .help = "serve /metrics for Prometheus, /healthz and /readyz there; a port alone: on the loopback address" },
 	{ "--log-format", .arg = "FORMAT", .env = "DROVER_LOG_FORMAT", .type = CLI_CHOICE, .def = "kv", .choices = log_format_names,
-	  .group = "Log", .help = "key=value lines, or JSON" },
+	  .help = "key=value lines, or JSON" },
 	{ "--log-level", .arg = "LEVEL", .env = "DROVER_LOG_LEVEL", .type = CLI_CHOICE, .def = "info", .choices = log_level_names,
 	  .help = "the least important lines that are written" },
 	{ 0 },
@@ -94,12 +96,19 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		.lease_ms = cli_duration_ms(call, "--lease"),
 		.drain_ms = cli_duration_ms(call, "--drain-timeout"),
 	};
+	const char *listen = cli_str(call, "--metrics-listen");
+	struct http_address address;
 	int rc;
 
 	(void)ctx;
 	log_setup_named(cli_str(call, "--log-level"), cli_str(call, "--log-format"));
 	if (o.redis_url == NULL)
 		return err_set(err, ST_USAGE, "no Redis to take jobs from: set REDIS_URL, or give --redis-url redis://host:6379");
+	if (listen != NULL && listen[0] != '\0') {
+		if (http_address_parse(&address, listen, err) != 0)
+			return err_wrap(err, "--metrics-listen");
+		o.metrics_listen = &address;
+	}
 	rc = read_defaults(call, &o.defaults, err);
 	return rc == 0 ? worker_run(&o, err) : rc;
 }

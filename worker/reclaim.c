@@ -112,6 +112,7 @@ static void take_in(struct call *c, struct mig *m, const redisReply *reply)
 	if (t.n > 0)
 		m->found_empty = false;
 	m->taken_over += t.n;
+	c->worker->counts.taken_over += t.n;
 	free(t.entries);
 	if (!worker_may_run(c->worker, m) || c->worker->paused || c->worker->draining)
 		settle_give_back(c->worker, m);

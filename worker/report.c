@@ -31,6 +31,8 @@ void report_server(struct worker *w, struct server_report *s, bool up, const str
 {
 	uint64_t now = worker_now();
 
+	s->connects += up;
+	s->failures += !up;
 	if (!up) {
 		if (s->said.n == 0)
 			s->since_ms = now;

@@ -325,6 +325,7 @@ void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, co
 
 	entry_id_print(id, text);
 	m->foreign++;
+	w->counts.foreign++;
 	if (m->foreign_said_ms == 0 || now - m->foreign_said_ms >= 60000) {
 		m->foreign_said_ms = now;
 		log_warn("job.foreign", "migration=%s entry=%s count=%" PRIu64 " cause=%s", m->name, text, m->foreign, why);

@@ -31,6 +31,7 @@ void worker_remove(struct worker *w, struct mig *m)
 	if (w->control.loading == m)
 		return; /* its plan is on the way: at the next poll */
 	fetch_forget(w, m);
+	counts_leave(m->counts, worker_now());
 	DL_DELETE(w->migs, m);
 	mig_free(m);
 }
@@ -249,6 +250,9 @@ static int open_parts(struct worker *w, struct err *err)
 	w->lanes = calloc(w->options->lanes, sizeof(*w->lanes));
 	if (w->pump_timer == NULL || w->lanes == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
+	rc = serve_init(w, err); /* a port in use is said before anything is begun */
+	if (rc != 0)
+		return rc;
 	rc = redis_link_new(&w->commands, &w->loop, w->options->redis_url, on_commands, w, err);
 	for (size_t i = 0; i < ARRAY_SIZE(w->fetches) && rc == 0; i++)
 		rc = fetch_init(&w->fetches[i], w, i == 1, err);
@@ -271,6 +275,7 @@ static void close_parts(struct worker *w)
 {
 	struct mig *m, *next;
 
+	serve_close(w);
 	redis_link_free(w->commands);
 	w->commands = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(w->fetches); i++)
@@ -282,6 +287,7 @@ static void close_parts(struct worker *w)
 	tend_close(w);
 	DL_FOREACH_SAFE(w->migs, m, next)
 		mig_free(m);
+	counts_close(&w->counts);
 	loop_timer_free(w->reclaim_timer);
 	loop_timer_free(w->promote_timer);
 	loop_timer_free(w->lease_timer);
@@ -315,7 +321,8 @@ int worker_run(const struct worker_options *options, struct err *err)
 		log_info("worker.stop", "name=%s jobs=%" PRIu64 " rows=%" PRIu64 " dead_letters=%" PRIu64 " ms=%" PRIu64, w->name,
 			 w->jobs_done, w->rows_done, w->dead_letters, worker_now() - w->started_ms);
 	}
-	while (w->tend.running && uv_run(&w->loop, UV_RUN_ONCE) != 0)
+	w->figures_stop = 1;
+	while ((w->tend.running || figures_watch_busy(w->figures)) && uv_run(&w->loop, UV_RUN_ONCE) != 0)
 		;
 	close_parts(w);
 	if (loop_finish(&w->loop) != 0)

@@ -10,6 +10,7 @@
 #include "core/err.h"
 #include "core/strvec.h"
 #include "core/util.h"
+#include "http/http.h"
 #include "ledger/settings.h"
 
 #define WORKER_LANES_MAX 64
@@ -26,8 +27,9 @@ struct worker_options {
 	uint64_t max_jobs;               /* 0: no end */
 	uint64_t max_time_ms;            /* 0: no end */
 	uint64_t lease_ms;
-	uint64_t drain_ms;        /* longest for what runs when it is asked to end */
-	struct settings defaults; /* run-time settings, with this worker's options in them */
+	uint64_t drain_ms;                         /* longest for what runs when it is asked to end */
+	const struct http_address *metrics_listen; /* NULL: nowhere */
+	struct settings defaults;                  /* run-time settings, with this worker's options in them */
 };
 
 /**

@@ -15,12 +15,15 @@
 
 #include "core/outage.h"
 #include "core/rng.h"
+#include "figures/figures.h"
+#include "http/http.h"
 #include "job/keys.h"
 #include "loop/loop.h"
 #include "pg/pg_link.h"
 #include "queue/scripts.h"
 #include "redis/redis_link.h"
 #include "steward/steward.h"
+#include "worker/counts.h"
 #include "worker/mig.h"
 #include "worker/tx.h"
 #include "worker/worker.h"
@@ -59,6 +62,11 @@ struct lane {
 	uint64_t sent_ms;          /* when the transaction under way was sent */
 	uint64_t sent_us, took_us; /* the same of a job's work, and how long the last of that took */
 	uint64_t changed;          /* rows, by it */
+	/* for the counts */
+	uint64_t started_ns;
+	enum counts_outcome outcome; /* of the run, as far as it is known */
+	enum settle_kind settled_as; /* what Redis was told last */
+	bool failed;                 /* its last attempt did, and is not counted as retried yet */
 };
 
 MUST_CHECK int lane_init(struct lane *l, struct worker *w, unsigned index, struct err *err);
@@ -180,6 +188,7 @@ struct server_report {
 	const char *name;
 	uint64_t since_ms;
 	struct outage_said said;
+	uint64_t connects, failures;
 };
 
 void report_server(struct worker *w, struct server_report *s, bool up, const struct err *why);
@@ -205,6 +214,12 @@ void tend_soon(struct worker *w);  /* a producer is gone, and what it left is to
 void tend_alarm(struct worker *w); /* Redis may have lost something */
 void tend_close(struct worker *w);
 
+/* ------------------------------------------------------------ serve.c */
+
+MUST_CHECK int serve_init(struct worker *w, struct err *err); /* nothing unless --metrics-listen is given */
+void serve_polled(struct worker *w);                          /* how many workers come before this one is news */
+void serve_close(struct worker *w);
+
 /* ------------------------------------------------------------ worker.c */
 
 struct worker {
@@ -224,6 +239,10 @@ struct worker {
 	struct lane *lanes;
 	unsigned nlanes;
 	struct tend tend;
+	struct counts counts;
+	struct http *http;             /* NULL: nobody may ask */
+	struct figures_watch *figures; /* NULL: the same */
+	volatile sig_atomic_t figures_stop;
 	struct loop_timer *reclaim_timer, *promote_timer, *lease_timer, *end_timer, *pump_timer;
 	struct loop_signal *signals[6];
 	struct server_report postgres, redis;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ledger/settings.h"
+#include "metrics/metrics.h"
 #include "producer/console.h"
 
 #define TEXT_MAX (4u << 20)
@@ -51,8 +52,10 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 			add_setting(&text, &setting_table[i]);
 	} else if (strcmp(call->args[0], "console") == 0) {
 		cli_markdown(&text, console_program());
+	} else if (strcmp(call->args[0], "metrics") == 0) {
+		metrics_markdown(&text);
 	} else {
-		return err_set(err, ST_USAGE, "there are docs of the console and the settings, not of '%s'", call->args[0]);
+		return err_set(err, ST_USAGE, "there are docs of the console, the settings and the metrics, not of '%s'", call->args[0]);
 	}
 	if (!buf_ok(&text))
 		return err_set(err, ST_NOMEM, "out of memory");
@@ -62,7 +65,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 
 const struct cli_command docs_command = {
 	.name = "__docs",
-	.args = "console|settings",
+	.args = "console|settings|metrics",
 	.min_args = 1,
 	.max_args = 1,
 	.summary = "the pages of docs/ that are made from tables",

@@ -443,6 +443,7 @@ def test_monitor_for_cron(ledger, redis, drover):
 @pytest.mark.parametrize("page, command", [
     ("console", ["drover", "__docs", "console"]),
     ("settings", ["drover", "__docs", "settings"]),
+    ("metrics", ["drover", "__docs", "metrics"]),
     ("worker", ["drover-worker", "--markdown"]),
 ])
 def test_the_generated_docs_are_fresh(drover, page, command):
