@@ -39,7 +39,7 @@ static void say(struct tend *a)
 
 static uint64_t pause_ms(const struct tend *a)
 {
-	uint64_t again = AGAIN_MS << (a->failures < 8 ? a->failures : 8);
+	uint64_t again = (uint64_t)AGAIN_MS << (a->failures < 8 ? a->failures : 8);
 
 	if (a->result.again || a->wanted)
 		return SOON_MS;

@@ -255,7 +255,7 @@ static int tend_one(struct ward *w, uint64_t until_ms, struct steward_report *re
 /* A server that is away is nobody's fault: all are tended again as soon as it is back. */
 static void note_outcome(struct steward *s, struct ward *w, int rc)
 {
-	uint64_t wait_ms = FAILED_MS << (w->failures < 5 ? w->failures : 5);
+	uint64_t wait_ms = (uint64_t)FAILED_MS << (w->failures < 5 ? w->failures : 5);
 
 	if (rc == 0 || pg_sync_lost(s->pg) || redis_sync_lost(s->redis)) {
 		w->failures = 0;
