@@ -291,7 +291,7 @@ BEGIN
          worker = p_worker, completed_at = clock_timestamp(), failed_at = now(), last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number
   RETURNING b.state INTO v_state;
-  UPDATE drover.batches SET rows_skipped = rows
+  UPDATE drover.batches SET rows_skipped = rows_skipped + rows
    WHERE migration_id = p_migration AND number = p_number AND v_state = 'done';
   UPDATE drover.batches AS c SET marks = b.marks[1:2]
     FROM drover.batches AS b
@@ -373,7 +373,7 @@ BEGIN
       FROM drover.batches AS b WHERE f.id = v_id AND b.migration_id = p_migration AND b.number = p_number;
   END IF;
   UPDATE drover.batches
-     SET state = 'done', rows_failed = (v_id IS NOT NULL)::integer, rows_skipped = (v_id IS NULL)::integer * rows, worker = p_worker,
+     SET state = 'done', rows_failed = (v_id IS NOT NULL)::integer, rows_skipped = rows_skipped + (v_id IS NULL)::integer * rows, worker = p_worker,
          completed_at = clock_timestamp(), failed_at = now(), last_error = left(p_error ->> 'message', 2000)
    WHERE migration_id = p_migration AND number = p_number;
   RETURN v_id;
@@ -487,7 +487,8 @@ BEGIN
                      m.breaker_dead, p_window, alike.message);
   ELSIF alike.n >= 20 AND EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.number = p_root
                                                              AND b.state NOT IN ('open', 'closed')) -- a window's rows are not counted by it
-    AND NOT EXISTS (SELECT FROM drover.batches b WHERE b.migration_id = p_migration AND b.root = p_root AND b.rows_changed > 0) THEN
+    AND NOT EXISTS (SELECT FROM drover.batches b -- its slices count, which were done before it was split
+                     WHERE b.migration_id = p_migration AND (b.root = p_root OR b.number = p_root) AND b.rows_changed > 0) THEN
     reason := format('circuit breaker: %s rows of batch %s failed alike and none succeeded: %s', alike.n, p_root, alike.message);
   ELSE
     RETURN NULL;

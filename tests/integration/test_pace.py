@@ -59,6 +59,17 @@ def test_a_poison_row_in_the_middle_of_slices_is_the_only_one_dead(pg, drover, f
     assert rows_done(pg, "m") == ROWS - 1
 
 
+def test_what_slices_have_done_speaks_for_the_rest_of_their_batch(pg, drover):
+    """Twenty rows of a batch failed alike and none of it succeeded: that is not so, a slice of it did."""
+    first, bad = 200, 30
+    table(pg, rows=first + bad)
+    pg.sql(f"ALTER TABLE t ADD CHECK (id <= {first} OR n = 0)")
+    drover.run("init")
+    finish(drover, drover.migration("m", "-- drover: table t\n" + FILES["pending"]), worker=["--concurrency", 1], rc=4)
+    assert len(dead(pg, "m")) == bad and state(pg, "m")[0] == "complete"
+    assert pg.sql("SELECT sum(rows_changed)::int, sum(rows_failed)::int FROM drover.batches") == [(first, bad)]
+
+
 @pytest.mark.parametrize("file", ["pending", "ledger"])
 def test_workers_that_die_in_the_middle_of_slices_lose_and_double_nothing(pg, drover, file):
     table(pg, "numbers with gaps", 4 * ROWS)
