@@ -46,3 +46,63 @@ def test_the_fleet_follows_a_promotion_and_does_again_what_it_lost(drover, pair,
     assert pair.standby.sql("SELECT n, count(*) FROM t GROUP BY n", dbname="app") == [(1, ROWS)]
     assert all(worker.running for worker in workers)
     drover.run("verify", "0001_n")
+
+
+@pytest.fixture
+def lossy(drover):
+    """A pair whose standby may fall behind, and a table in it."""
+    with Pair() as servers:
+        servers.primary.sql("CREATE DATABASE app")
+        servers.primary.sql(f"""CREATE TABLE t (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0 CONSTRAINT never CHECK (n = 0 OR id % 100 <> 7));
+                                INSERT INTO t SELECT generate_series(1, {ROWS})""", dbname="app")
+        drover.env["DATABASE_URL"] = servers.url("app")
+        drover.run("init")
+        yield servers
+
+
+def fall_behind(pair):
+    """From here on: what is there now is kept, what comes is lost."""
+    there = pair.primary.sql("SELECT pg_current_wal_lsn()")[0][0]
+    wait_for(lambda: pair.standby.sql(f"SELECT pg_last_wal_replay_lsn() >= '{there}'") == [(True,)], "the standby has it all")
+    pair.fall_behind()
+
+
+def wait_for_value(server, wanted, sql):
+    wait_for(lambda: server.sql(sql, dbname="app") == [(wanted,)], lambda: f"{wanted}, not {server.sql(sql, dbname='app')}", 60)
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+@pytest.mark.parametrize("kind", MIGRATIONS)
+def test_a_migration_that_was_complete_and_is_no_more_is_done_again_without_a_producer(drover, lossy, kind, mode):
+    lossy.primary.sql("ALTER TABLE t DROP CONSTRAINT never", dbname="app")
+    drover.run("produce", drover.migration("0001_n", MIGRATIONS[kind]), "--mode", mode)
+    fall_behind(lossy)
+    worker = drover.worker()
+    wait_for_value(lossy.primary, "complete", "SELECT state FROM drover.migrations")
+    lossy.fail_over()
+    assert rows_done(lossy.standby, "app") < ROWS
+    wait_for_value(lossy.standby, "complete", "SELECT state FROM drover.migrations")
+    assert lossy.standby.sql("SELECT n, count(*) FROM t GROUP BY n", dbname="app") == [(1, ROWS)]
+    assert lossy.standby.sql("SELECT count(*) FROM drover.window_counts", dbname="app") == [(0,)]
+    assert worker.running
+
+
+@pytest.mark.parametrize("kind", MIGRATIONS)
+def test_replays_that_were_done_and_are_no_more_are_done_again(drover, lossy, kind):
+    waiting = "SELECT count(*) FROM drover.failed_jobs WHERE state <> 'done'"
+    producer = drover.popen("produce", drover.migration("0001_n", MIGRATIONS[kind]), "--wait")
+    worker = drover.worker()
+    producer.wait(rc=4)
+    worker.terminate()
+    worker.wait()
+    wait_for_value(lossy.primary, ROWS // 100, waiting)
+    lossy.primary.sql("ALTER TABLE t DROP CONSTRAINT never", dbname="app")
+    drover.run("retry", "all")
+    fall_behind(lossy)
+    worker = drover.worker()
+    wait_for_value(lossy.primary, 0, waiting)
+    lossy.fail_over()
+    assert lossy.standby.sql(waiting, dbname="app") == [(ROWS // 100,)]
+    wait_for_value(lossy.standby, 0, waiting)
+    assert lossy.standby.sql("SELECT n, count(*) FROM t GROUP BY n", dbname="app") == [(1, ROWS)]
+    assert worker.running
