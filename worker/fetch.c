@@ -18,7 +18,7 @@
 #define TURNS_MS 200      /* all have been asked once in about this, where they are more than a read takes */
 #define PAUSE_MS 250      /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
-#define ROWS_AHEAD_MAX 4000
+#define ROWS_AHEAD_MAX 10000
 
 /* ------------------------------------------------------------ groups */
 

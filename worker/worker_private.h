@@ -30,7 +30,7 @@
 
 #define WORKER_POLL_MS 400
 #define WORKER_BEAT_MS 5000
-#define WORKER_HELD_MAX 16384 /* entries of all migrations that are held at most */
+#define WORKER_HELD_MAX 32768 /* entries of all migrations that are held at most */
 #define WORKER_PROMOTE_MS 1000
 
 struct worker;
