@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")"
 mkdir -p secrets
 chmod 700 secrets
-for name in database_password redis_password; do
+for name in database_password redis_password grafana_password; do
 	[ -s secrets/$name ] || od -A n -t x1 -N 24 /dev/urandom | tr -d ' \n' > secrets/$name
 	chmod 644 secrets/$name
 done

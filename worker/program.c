@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "http/ask.h"
 #include "version.h"
 #include "worker/worker.h"
 
@@ -32,6 +33,8 @@ static const struct cli_option options[] = {
 	  .help = "longest for what still runs when the worker is told to end" },
 	{ "--metrics-listen", .arg = "HOST:PORT", .env = "DROVER_METRICS_LISTEN", .group = "Watching",
 	  .help = "serve /metrics for Prometheus, /healthz and /readyz there; a port alone: on the loopback address" },
+	{ "--health",
+	  .help = "ask whoever listens at --metrics-listen whether it is alive, and exit with 0 or 1: for a container's health check" },
 	{ "--log-format", .arg = "FORMAT", .env = "DROVER_LOG_FORMAT", .type = CLI_CHOICE, .def = "kv", .choices = log_format_names,
 	  .help = "key=value lines, or JSON" },
 	{ "--log-level", .arg = "LEVEL", .env = "DROVER_LOG_LEVEL", .type = CLI_CHOICE, .def = "info", .choices = log_level_names,
@@ -81,6 +84,19 @@ static int read_defaults(const struct cli_call *call, struct settings *s, struct
 	return rc;
 }
 
+/* @ret stays as it is where nothing is to be listened at. */
+static int read_address(const struct cli_call *call, struct http_address *space, const struct http_address **ret, struct err *err)
+{
+	const char *listen = cli_str(call, "--metrics-listen");
+
+	if (listen == NULL || listen[0] == '\0')
+		return 0;
+	if (http_address_parse(space, listen, err) != 0)
+		return err_wrap(err, "--metrics-listen");
+	*ret = space;
+	return 0;
+}
+
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct worker_options o = {
@@ -96,19 +112,20 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		.lease_ms = cli_duration_ms(call, "--lease"),
 		.drain_ms = cli_duration_ms(call, "--drain-timeout"),
 	};
-	const char *listen = cli_str(call, "--metrics-listen");
 	struct http_address address;
-	int rc;
+	int rc = read_address(call, &address, &o.metrics_listen, err);
 
 	(void)ctx;
+	if (rc != 0)
+		return rc;
+	if (cli_flag(call, "--health")) {
+		if (o.metrics_listen == NULL)
+			return err_set(err, ST_USAGE, "--health asks at --metrics-listen: set DROVER_METRICS_LISTEN, for both");
+		return http_ask(o.metrics_listen, "/healthz", err);
+	}
 	log_setup_named(cli_str(call, "--log-level"), cli_str(call, "--log-format"));
 	if (o.redis_url == NULL)
 		return err_set(err, ST_USAGE, "no Redis to take jobs from: set REDIS_URL, or give --redis-url redis://host:6379");
-	if (listen != NULL && listen[0] != '\0') {
-		if (http_address_parse(&address, listen, err) != 0)
-			return err_wrap(err, "--metrics-listen");
-		o.metrics_listen = &address;
-	}
 	rc = read_defaults(call, &o.defaults, err);
 	return rc == 0 ? worker_run(&o, err) : rc;
 }

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +122,8 @@ class Compose:
         v2 = subprocess.run(["docker", "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
         self.argv = [*(["docker", "compose"] if v2 else ["docker-compose"]),
                      "-f", folder / "docker/compose.yml", "-f", folder / "tests/docker/compose.yml"]
-        self.env = {**os.environ, "COMPOSE_PROJECT_NAME": "drover-test", "DROVER_IMAGE": IMAGE}
+        self.env = {**os.environ, "COMPOSE_PROJECT_NAME": "drover-test", "DROVER_IMAGE": IMAGE,
+                    "PROMETHEUS_PORT": "0", "GRAFANA_PORT": "0"}
         say(f"with {run(*self.argv[:-4], 'version').splitlines()[0]}")
 
     def __call__(self, *args, rc=0):
@@ -187,6 +190,29 @@ def play(compose):
     check(compose.sql("SELECT changes, count(*) FROM people GROUP BY changes") == f"1|{ROWS}", "every row was changed once")
 
 
+def watch(compose):
+    say("what watches")
+    compose("up", "-d", "exporter", "prometheus")
+    compose.scale(2)
+    healthy = lambda c: run("docker", "inspect", "-f", "{{.State.Health.Status}}", c).strip() == "healthy"
+    for service in ("worker", "exporter"):
+        wait_for(lambda: all(healthy(c) for c in compose.containers(service)), f"each {service} is healthy")
+        say(f"    each {service} is healthy")
+    port = run("docker", "port", compose.containers("prometheus")[0], "9090").split()[0].rpartition(":")[2]
+
+    def query(text):
+        url = f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode({"query": text})
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]["result"]
+        except OSError:
+            return []
+
+    for text in ('count(up{job="drover-worker"} == 1) == 2', 'up{job="drover-exporter"} == 1', "drover_build_info", "drover_migration_changed_rows > 0"):
+        wait_for(lambda text=text: query(text), f"Prometheus knows {text}")
+        say(f"    Prometheus knows {text}")
+
+
 def read_pages(compose):
     """Every line of the pages on containers that is marked as one for a shell, as it is written, in the folder docker/."""
     prelude = "set -eu\n"
@@ -207,6 +233,7 @@ def main():
     compose = Compose(folder)
     try:
         play(compose)
+        watch(compose)
         compose("down", "-v", "-t", "30")
         read_pages(compose)
     except BaseException:
