@@ -193,7 +193,7 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 	else if (s->scan_done && f->alive == 0 && !s->producing)
 		say(out, "no worker is alive to look for rows that turned up meanwhile: start one with drover-worker");
 	else if (work && f->working == 0)
-		say(out, "all %u workers are paused or draining", f->alive);
+		say(out, "all %u workers are paused, draining or waiting for a server", f->alive);
 	if (s->lock[0] != '\0')
 		say(out, "%s", s->lock);
 	if (work && f->working > 0 && s->settings.is_enabled && s->idle_s >= STANDING_STALLED_S)

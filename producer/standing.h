@@ -27,7 +27,7 @@ struct console;
 /* The fleet, for all migrations alike. */
 struct fleet {
 	unsigned alive;   /* workers heard of within 15 s */
-	unsigned working; /* of these, neither paused nor draining */
+	unsigned working; /* of these, neither paused nor draining nor waiting for a server */
 	unsigned lanes;   /* of the working */
 	bool redis_asked; /* REDIS_URL is set */
 	char redis[300];  /* why it does not answer; "" if it does */

@@ -194,6 +194,8 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 	if (m->produced && !is_true(res, row, "produced"))
 		tend_soon(w);
 	m->produced = is_true(res, row, "produced");
+	m->alive = (uint64_t)number(res, row, "alive");
+	m->rank = (uint64_t)number(res, row, "rank");
 	m->default_batch_size = (uint64_t)number(res, row, "batch_size");
 	m->revision_wanted = (int32_t)number(res, row, "revision");
 	if (m->revision_wanted != m->revision)
@@ -250,8 +252,7 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	c->polled = true;
 	c->answered_ms = c->asked_ms;
 	c->recovered = number(res, 0, "recovered");
-	c->alive = (uint64_t)number(res, 0, "alive");
-	c->rank = (uint64_t)number(res, 0, "rank");
+	c->first = is_true(res, 0, "first");
 	serve_polled(w);
 	DL_FOREACH(w->migs, m)
 		m->seen = false;
@@ -286,6 +287,12 @@ static void add_doing(struct worker *w, struct buf *out)
 	buf_putc(out, ']');
 }
 
+/* What others know of this worker: lanes that one has alone are of no use to a migration while that one cannot work. */
+static const char *standing(const struct worker *w)
+{
+	return w->draining ? "draining" : w->paused ? "paused" : worker_is_able(w) ? "running" : "waiting";
+}
+
 /* Whoever has a short lease must not be taken for dead (worker_unblock.sql) between two heartbeats. */
 static uint64_t beat_every(const struct worker *w)
 {
@@ -298,10 +305,8 @@ static bool ask_poll(struct worker *w)
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
 	const struct strvec *only = w->options->migrations;
 	char pid[16], lanes[16], jobs[24], rows[24];
-	const char *const beat[] = {
-		w->name, w->host, pid,  DROVER_VERSION,        lanes, w->draining ? "draining" : w->paused ? "paused" : "running",
-		NULL,    jobs,    rows, c->started ? "f" : "t"
-	};
+	const char *const beat[] = { w->name, w->host, pid,  DROVER_VERSION,         lanes, standing(w),
+				     NULL,    jobs,    rows, c->started ? "f" : "t", NULL };
 	const char *beat_params[ARRAY_SIZE(beat)];
 	const char *poll_params[3];
 	/* A pooler's server may carry another client's settings, read-only transactions among them. */
@@ -320,7 +325,7 @@ static bool ask_poll(struct worker *w)
 	poll_params[0] = w->name;
 	poll_params[1] = c->ids.data;
 	poll_params[2] = names.len > 0 ? names.data : NULL;
-	if (w->named && (!c->started || worker_now() - c->beat_ms >= beat_every(w))) {
+	if (w->named && (!c->started || c->told != beat[5] || worker_now() - c->beat_ms >= beat_every(w))) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
 		snprintf(lanes, sizeof(lanes), "%u", w->nlanes);
 		snprintf(jobs, sizeof(jobs), "%" PRIu64, w->jobs_done);
@@ -328,6 +333,8 @@ static bool ask_poll(struct worker *w)
 		add_doing(w, &c->doing);
 		memcpy(beat_params, beat, sizeof(beat));
 		beat_params[6] = c->doing.data;
+		beat_params[10] = poll_params[2];
+		c->standing = beat[5];
 		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
 	}
 	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, 3, poll_params, 1 };
@@ -451,6 +458,7 @@ static void on_op(struct pg_op *op)
 		if (op->status == 0 && c->beating) {
 			c->started = true;
 			c->beat_ms = worker_now();
+			c->told = c->standing;
 		}
 		poll_answered(w, op);
 		break;

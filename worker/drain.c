@@ -45,6 +45,7 @@ void drain_begin(struct worker *w, const char *why)
 			job_run_drain(w->lanes[i].run);
 	DL_FOREACH(w->migs, m)
 		settle_give_back(w, m);
+	control_urge(w); /* others take its part of the lanes */
 	if (w->end_timer != NULL)
 		loop_timer_start(w->end_timer, w->options->drain_ms);
 	worker_pump(w);
@@ -73,6 +74,7 @@ static void pause_worker(struct worker *w)
 	log_info("worker.paused", "name=%s", w->name);
 	DL_FOREACH(w->migs, m)
 		settle_give_back(w, m);
+	control_urge(w);
 }
 
 static void reload(struct worker *w)
@@ -101,6 +103,7 @@ static void on_signal(void *arg, int signum)
 	} else if (signum == SIGCONT && w->paused) {
 		w->paused = false;
 		log_info("worker.resumed", "name=%s", w->name);
+		control_urge(w);
 		worker_pump(w);
 	} else if (signum == SIGHUP) {
 		reload(w);

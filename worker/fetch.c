@@ -55,19 +55,10 @@ static size_t want(const struct worker *w, const struct mig *m)
 	return m->runs != NULL || have >= most ? 0 : most - have;
 }
 
-static bool any_lane_up(const struct worker *w)
-{
-	for (unsigned i = 0; i < w->nlanes; i++)
-		if (pg_link_up(w->lanes[i].link))
-			return true;
-	return false;
-}
-
 static bool may_read(const struct worker *w)
 {
-	return w->named && !w->draining && !w->paused && !w->alone && redis_link_up(w->commands) && any_lane_up(w) &&
-	       worker_held(w) < WORKER_HELD_MAX && !(w->options->once && w->jobs_taken > 0) &&
-	       !(w->options->max_jobs > 0 && w->jobs_taken >= w->options->max_jobs);
+	return w->named && !w->draining && !w->paused && !w->alone && worker_is_able(w) && worker_held(w) < WORKER_HELD_MAX &&
+	       !(w->options->once && w->jobs_taken > 0) && !(w->options->max_jobs > 0 && w->jobs_taken >= w->options->max_jobs);
 }
 
 /* ------------------------------------------------------------ reading */

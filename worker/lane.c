@@ -196,7 +196,7 @@ static uint64_t rest_ms(const struct lane *l, const struct mig *m)
 {
 	const struct settings *s = &m->settings;
 	const struct worker *w = l->worker;
-	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, took = l->took_us / 1000, due;
+	uint64_t alive = m->alive > 0 ? m->alive : 1, took = l->took_us / 1000, due;
 	uint64_t least = (l->took_us * mig_response(m)->rest + 999) / 1000;
 
 	if (least > THROTTLE_REST_MAX_MS)

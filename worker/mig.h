@@ -42,6 +42,8 @@ struct mig {
 	bool produced; /* a producer holds its lease */
 	struct job_keys keys;
 	uint64_t default_batch_size; /* of drover.migrations, unless a setting says otherwise */
+	uint64_t alive,
+		rank; /* workers that can work for it, this one included, and how many come before this one; alive 0: not asked yet */
 	struct settings settings;
 	char *settings_text; /* as it was applied, or refused */
 	bool configured;     /* the settings are those that were asked for: nothing runs by the defaults instead */

@@ -167,7 +167,7 @@ int serve_init(struct worker *w, struct err *err)
 void serve_polled(struct worker *w)
 {
 	if (w->figures != NULL)
-		figures_watch_want(w->figures, w->control.rank == 0);
+		figures_watch_want(w->figures, w->control.first);
 }
 
 void serve_close(struct worker *w)

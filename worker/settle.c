@@ -93,9 +93,9 @@ static void ignore(void *arg, int status, const redisReply *reply)
 /* ------------------------------------------------------------ what is left in the stream */
 
 /* So many that they cannot keep the producer waiting, all workers' together. */
-static size_t left_most(const struct worker *w, const struct mig *m)
+static size_t left_most(const struct mig *m)
 {
-	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, most = m->settings.max_backlog / (4 * alive);
+	uint64_t alive = m->alive > 0 ? m->alive : 1, most = m->settings.max_backlog / (4 * alive);
 
 	return most < LEFT_MAX ? (size_t)most : LEFT_MAX;
 }
@@ -140,7 +140,7 @@ static void keep_left(struct worker *w, const struct job_run *r, const char *old
 		if (entry_id_compare(r->entries[i]->id, id) > 0)
 			m->left[m->nleft++] = r->entries[i]->id;
 	}
-	if (m->nleft > left_most(w, m) || (m->nleft > 0 && bytes > r->n * LEFT_BYTES_MAX))
+	if (m->nleft > left_most(m) || (m->nleft > 0 && bytes > r->n * LEFT_BYTES_MAX))
 		delete_left(w, m);
 }
 

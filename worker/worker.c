@@ -47,25 +47,34 @@ size_t worker_held(const struct worker *w)
 }
 
 /*
- * How many lanes of this worker may work for a migration: its part of what the fleet may. Workers share alike; where that leaves a rest, the
- * first ones by name have one more. Where the whole fleet has one lane, it is the first one's.
+ * How many lanes of this worker may work for a migration: its part of what the fleet may. Those workers that can work for it share
+ * alike; where that leaves a rest, the first ones by name have one more. Where the whole fleet has one lane, it is the first one's.
  */
 unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
 {
-	uint64_t alive = w->control.alive > 0 ? w->control.alive : 1, n = w->nlanes;
+	uint64_t alive = m->alive > 0 ? m->alive : 1, n = w->nlanes;
 
 	if (worker_now() < m->one_lane_until_ms)
 		n = 1;
 	if (mig_response(m)->lane_part == 0)
-		n = w->control.rank == 0;
+		n = m->rank == 0;
 	else
 		n = (n + mig_response(m)->lane_part - 1) / mig_response(m)->lane_part;
 	if (m->settings.max_lanes > 0) {
-		uint64_t part = m->settings.max_lanes / alive + (w->control.rank < m->settings.max_lanes % alive);
+		uint64_t part = m->settings.max_lanes / alive + (m->rank < m->settings.max_lanes % alive);
 
 		n = part < n ? part : n;
 	}
 	return (unsigned)n;
+}
+
+bool worker_is_able(const struct worker *w)
+{
+	bool lane_up = false;
+
+	for (unsigned i = 0; i < w->nlanes; i++)
+		lane_up = lane_up || pg_link_up(w->lanes[i].link);
+	return lane_up && redis_link_up(w->commands);
 }
 
 bool worker_may_run(const struct worker *w, const struct mig *m)

@@ -139,9 +139,11 @@ struct control {
 	bool schema_missing_said; /* and other reasons why nothing can be asked */
 	bool ever_up;
 	bool greeted;         /* this connection's database is the one that we were told */
-	bool beating;         /* the heartbeat is part of the poll under way */
-	uint64_t alive, rank; /* workers, and how many come before this one */
+	bool beating;         /* the heartbeat is part of the poll under way ... */
+	const char *standing; /* ... and says this; a literal */
+	const char *told;     /* what the last one said */
 	uint64_t up_ms;       /* since when its connection is there */
+	bool first;           /* of the workers that run, by name */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */
 	uint64_t answered_ms; /* ... and the last one that was answered */
@@ -277,6 +279,7 @@ void worker_fail(struct worker *w, int rc, const struct err *why); /* end at onc
 struct mig *worker_find(struct worker *w, int32_t id);
 void worker_remove(struct worker *w, struct mig *m);
 size_t worker_held(const struct worker *w);
+bool worker_is_able(const struct worker *w); /* Redis and a lane's server are there */
 bool worker_may_run(const struct worker *w, const struct mig *m);
 unsigned worker_lanes_for(const struct worker *w, const struct mig *m);
 void worker_stop_mig(struct worker *w, struct mig *m); /* it is not running any more */

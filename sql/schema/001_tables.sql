@@ -191,7 +191,8 @@ CREATE TABLE drover.workers (
   pid          integer NOT NULL,
   version      text NOT NULL,
   lanes        integer NOT NULL,
-  state        text NOT NULL,                  -- running, paused, draining
+  state        text NOT NULL,                  -- running, paused, draining; waiting: for Redis or for a connection of a lane
+  migrations   text[],                         -- names of those that it may work on; NULL: all
   doing        jsonb NOT NULL DEFAULT '[]',    -- per busy lane: {lane, migration, job, rows, ms}
   jobs_done    bigint NOT NULL DEFAULT 0,
   rows_done    bigint NOT NULL DEFAULT 0,

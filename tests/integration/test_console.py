@@ -159,7 +159,7 @@ def test_status_says_why(ledger, drover):
     ledger.sql("INSERT INTO drover.batches (migration_id, first_key, last_key, rows) VALUES (1, '{a,1}', '{a,9}', 9)")
     assert "no producer runs: drover produce 0001_pages" in why() and "no worker is alive" in why() and "24 dead letters" in why()
     ledger.sql("INSERT INTO drover.workers (name, host, pid, version, lanes, state) VALUES ('w', 'h', 1, '1', 4, 'paused')")
-    assert "all 1 workers are paused or draining" in why()
+    assert "all 1 workers are paused, draining or waiting for a server" in why()
     drover.run("config", "0001_pages", "is_enabled=off", "processing_interval_ms=1500")
     assert "is_enabled" in why() and "pauses 1.5s" in why()
     drover.run("pause", "0001_pages", "--reason", "Black Friday")

@@ -159,6 +159,22 @@ def test_it_works_on_the_migrations_named_alone(pg, drover):
     assert [rows_done(pg, f"m_{name}") for name in ("t", "u", "v")] == [50, 0, 50]
 
 
+@pytest.mark.parametrize("why", ["another migration", "paused"])
+def test_the_only_lane_goes_to_a_worker_that_can_use_it(pg, drover, why):
+    """a is the first by name."""
+    table(pg)
+    drover.run("init")
+    drover.run("config", "max_lanes=1")
+    first = drover.worker("--name", "a", *(["--migration", "other"] if why == "another migration" else []))
+    wait_for(lambda: pg.value("SELECT state FROM drover.workers") == "running", "it is known")
+    if why == "paused":
+        first.signal(signal.SIGUSR2)
+        first.wait_for_log("worker.paused")
+    finish(drover, migration(drover), worker=["--name", "b"])
+    assert_every_row_once(pg)
+    assert first.running and pg.sql("SELECT DISTINCT worker FROM drover.batches") == [("b",)]
+
+
 def test_restart_asks_every_worker_to_drain(pg, drover):
     drover.run("init")
     workers = [drover.worker("--name", name) for name in ("a", "b")]

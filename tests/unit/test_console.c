@@ -148,7 +148,7 @@ static void what_stops_it_is_said(void **state)
 	check_why(&s, &f, "no producer runs: drover produce m");
 	s = healthy();
 	check_why(&s, &(struct fleet){ .alive = 0 }, "no worker is alive");
-	check_why(&s, &(struct fleet){ .alive = 3 }, "all 3 workers are paused or draining");
+	check_why(&s, &(struct fleet){ .alive = 3 }, "all 3 workers are paused, draining or waiting for a server");
 	s.idle_s = STANDING_STALLED_S;
 	check_why(&s, &f, "nothing was committed for 1m");
 	strcpy(s.lock, "drover w/1 waits 3s for a lock of pid 7 (psql): UPDATE t");
