@@ -41,8 +41,10 @@ void drain_begin(struct worker *w, const char *why)
 	w->steward_stop = 1;
 	log_info("worker.drain", "name=%s why=%s", w->name, why);
 	for (unsigned i = 0; i < w->nlanes; i++)
-		if (w->lanes[i].run != NULL)
+		if (w->lanes[i].run != NULL) {
 			job_run_drain(w->lanes[i].run);
+			lane_wake(&w->lanes[i]);
+		}
 	DL_FOREACH(w->migs, m)
 		settle_give_back(w, m);
 	control_urge(w); /* others take its part of the lanes */

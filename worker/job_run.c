@@ -96,6 +96,7 @@ void job_run_on_time(struct job_run *r)
 {
 	bool settling = r->then == JOB_ACKING || r->then == JOB_DELAYING || r->then == JOB_RELEASING;
 
+	r->resting = false;
 	job_move(r, r->draining && !settling ? JOB_RELEASING : r->then);
 }
 
@@ -278,6 +279,13 @@ static void take_claims_word(struct job_run *r, const struct tx_answer *a)
 	f->attempts = a->failures + 1;
 }
 
+/* Between two transactions of the migration's that are the same run's. */
+static enum job_state rest_then_run(struct job_run *r, uint64_t ms)
+{
+	r->resting = !r->draining;
+	return job_wait_then(r, ms, JOB_RUNNING);
+}
+
 /* A slice of the batch is done, and its ledger row begins where the next one does. */
 static enum job_state next_slice(struct job_run *r)
 {
@@ -285,7 +293,7 @@ static enum job_state next_slice(struct job_run *r)
 
 	forget_failure(r);
 	r->again = r->side_tries = 0;
-	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : job_wait_then(r, ms, JOB_RUNNING);
+	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : rest_then_run(r, ms);
 }
 
 static enum job_state work_answered(struct job_run *r, const struct tx_answer *a)
@@ -382,7 +390,8 @@ static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
 	memcpy(r->parts, a->parts, sizeof(r->parts));
 	r->nparts = a->nparts;
 	job_say(r, "split", r->verdict.why, NULL);
-	if (r->nparts > 0 && !r->draining && r->facts.noted && r->facts.class != PG_CLASS_OUTAGE && r->facts.class != PG_CLASS_CONFLICT) {
+	if (r->nparts > 0 && !r->draining && r->facts.noted && r->facts.class != PG_CLASS_OUTAGE && r->facts.class != PG_CLASS_CONFLICT &&
+	    r->ports->rest(r->ports, r) <= JOB_DESCENT_REST_MS) {
 		r->descent = r->parts[0];
 		memmove(r->parts, r->parts + 1, --r->nparts * sizeof(r->parts[0]));
 	}
@@ -397,6 +406,7 @@ static enum job_state split_done(struct job_run *r, const struct tx_answer *a)
 static void descend(struct job_run *r)
 {
 	struct job *job = &r->entries[0]->job;
+	uint64_t rest = r->ports->rest(r->ports, r);
 
 	r->kind = job->kind = r->descent.listed ? JOB_LIST : JOB_BATCH;
 	job->number = r->descent.number;
@@ -405,7 +415,8 @@ static void descend(struct job_run *r)
 	r->settle = SETTLE_ACK;
 	r->nparts = r->again = r->side_tries = 0;
 	r->blind = r->marked = r->mark_left = false;
-	job_move(r, JOB_RUNNING);
+	/* Should others go on by now, they do not know this part: one transaction more. */
+	job_move(r, rest > 0 && rest != JOB_YIELD ? rest_then_run(r, rest) : JOB_RUNNING);
 }
 
 /* Without the predicate nothing but the key itself can raise: whoever wrote this entry, it is no row of this table. */

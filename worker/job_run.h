@@ -58,6 +58,7 @@ enum job_state {
 #define JOB_RETRY_LINK_MS 200 /* between looks whether a lost link is back */
 #define JOB_RELOAD_MS 500
 #define JOB_YIELD UINT64_MAX
+#define JOB_DESCENT_REST_MS 2000 /* the longest rest for which a part does without an entry in Redis */
 
 struct job_run {
 	struct ports *ports;    /* set when it gets a lane */
@@ -74,6 +75,7 @@ struct job_run {
 	enum job_state then;  /* WAITING, HOLDING: what comes next */
 	enum job_state leave; /* UNMARKING: the same */
 	uint64_t wait_ms;
+	bool resting;            /* WAITING only since the migration is to go easy: may end sooner */
 	enum tx_kind tx;         /* under way or last */
 	enum settle_kind settle; /* what ACKING says */
 	struct policy_verdict verdict;

@@ -95,7 +95,6 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 
 	r->mig->commits++;
 	r->mig->committed_ms = worker_now();
-	l->took_us = worker_now_us() - l->sent_us;
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
 	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
 		rows = a->more ? r->slice_rows : a->claimed_rows;
@@ -118,10 +117,14 @@ static void on_op(struct pg_op *op)
 		l->wants_renew = true;
 	if (a.status == ST_SQL && strcmp(a.sqlstate, "40P01") == 0)
 		count_deadlock(l);
-	if (l->tx.kind == TX_WORK && a.status == 0)
-		note_work(l, &a);
-	else if (l->tx.kind == TX_WORK)
-		count_failure(l, &a);
+	if (l->tx.kind == TX_WORK) {
+		l->took_us = worker_now_us() - l->sent_us;
+		l->changed = 0;
+		if (a.status == 0)
+			note_work(l, &a);
+		else
+			count_failure(l, &a);
+	}
 	r->others_commit = r->mig->commits != l->commits_before;
 	if (a.silent) {
 		l->loss = a; /* its texts are the transaction's, until the next */
@@ -149,6 +152,7 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 		l->sent_us = worker_now_us();
 		l->outcome = COUNTS_UNDECIDED;
 		count_retry(l);
+		l->worked = true;
 	}
 	l->recovered = l->worker->control.recovered;
 	l->sent_ms = worker_now();
@@ -189,7 +193,7 @@ static void lane_wait(struct ports *p, struct job_run *r, uint64_t ms)
 }
 
 /*
- * What a lane rests after a transaction: as set, in proportion to what it took while the fleet gives way, or as long as it takes until the rows
+ * What a lane rests after a transaction, whatever came of it: as set, in proportion to what it took while the fleet gives way, or as long as it takes until the rows
  * changed are within its part of the rate that the fleet may have.
  */
 static uint64_t rest_ms(const struct lane *l, const struct mig *m)
@@ -326,7 +330,7 @@ static void finish(struct lane *l)
 {
 	struct job_run *r = l->run;
 	struct mig *m = r->mig;
-	uint64_t interval = r->settled_work ? rest_ms(l, m) : 0;
+	uint64_t interval = l->worked ? rest_ms(l, m) : 0;
 
 	for (size_t i = 0; i < r->n; i++)
 		mig_unhold(m, r->entries[i]);
@@ -342,7 +346,7 @@ static void finish(struct lane *l)
 
 void lane_wake(struct lane *l)
 {
-	if (l->pausing)
+	if (l->pausing || (l->run != NULL && l->run->resting))
 		loop_timer_start(l->timer, 0);
 }
 
@@ -430,6 +434,7 @@ void lane_start(struct lane *l, struct job_run *r)
 	r->breaker_off = !m->settings.breaker.on;
 	r->serial = ++l->worker->runs;
 	l->run = r;
+	l->worked = false;
 	l->started_ms = worker_now();
 	l->started_ns = uv_hrtime();
 	l->outcome = COUNTS_UNDECIDED;

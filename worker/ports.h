@@ -81,7 +81,7 @@ struct ports {
 	/* 0: job_run_on_settled() will come. ST_DISCONNECTED. */
 	int (*settle)(struct ports *p, struct job_run *run, enum settle_kind kind);
 	void (*wait)(struct ports *p, struct job_run *run, uint64_t ms); /* job_run_on_time() */
-	/* A batch is done in slices: ms until the next one, JOB_YIELD: give it back, for others shall go on. */
+	/* Of what is done in several transactions: ms until the next one; JOB_YIELD: give it back, for others shall go on. */
 	uint64_t (*rest)(struct ports *p, struct job_run *run);
 	void (*hold)(struct ports *p, struct job_run *run);   /* job_run_on_time() when no other run of this worker is busy */
 	void (*divide)(struct ports *p, struct job_run *run); /* rows: make runs of the parts, which take the entries over */

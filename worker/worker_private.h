@@ -50,6 +50,7 @@ struct lane {
 	struct loop_timer *timer; /* the run's wait; or the pause between two runs, or the end of one */
 	uint64_t commits_before;  /* of the migration, when the transaction began */
 	uint64_t started_ms;      /* of the run */
+	bool worked;              /* the migration's own SQL was sent for the run */
 	bool holding;             /* the run waits to be alone */
 	bool pausing;             /* processing_interval_ms after a run */
 	bool finishing;           /* the run is done, and freed in the next turn of the loop */
@@ -76,7 +77,7 @@ bool lane_free(const struct lane *l); /* up and idle: can start a run */
 bool lane_waits_since(const struct lane *l, uint64_t when_ms);
 void lane_give_up(struct lane *l); /* that answer will not come: connect anew, and find out */
 void lane_start(struct lane *l, struct job_run *run);
-void lane_wake(struct lane *l);          /* a pause between two runs ends now */
+void lane_wake(struct lane *l);          /* it rests no longer */
 void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
 
 /* ------------------------------------------------------------ settle.c */

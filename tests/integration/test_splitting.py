@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from lib.scenario import dead, finish, state
+from lib.process import wait_for
+from lib.scenario import dead, finish, queue, state, stream
 
 ROWS = 1000
 DEAD = 4  # exit status: finished, with dead letters
@@ -48,3 +49,35 @@ def test_exactly_the_poison_rows_of_a_batch_become_dead_letters(pg, drover, n, k
         (1, ROWS - n, n)]
     assert pg.value("SELECT count(*) FROM drover.batches WHERE state NOT IN ('done', 'split')") == 0
     assert state(pg, "m")[0] == "complete"
+
+
+def poison_in_a_batch(pg, drover):
+    """One batch of 64 rows, of which the first is poison."""
+    pg.sql("""CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, CHECK (n = 0 OR id > 1));
+              INSERT INTO t SELECT g FROM generate_series(1, 64) g""")
+    return drover.migration("m", "-- drover: table t\n-- drover: ledger\n-- drover: batch-size 64\n-- drover: set n = n + 1\n")
+
+
+def test_a_lane_rests_between_the_splits_of_a_batch_as_between_others(pg, drover):
+    path = poison_in_a_batch(pg, drover)
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=300")
+    finish(drover, path, worker=["--concurrency", "1"], rc=DEAD)
+    assert dead(pg, "m") == [["1"]]
+    pauses = [row[0] for row in pg.sql("""SELECT extract(epoch FROM completed_at - lag(completed_at) OVER (ORDER BY completed_at))
+                                            FROM drover.batches ORDER BY completed_at OFFSET 1""")]
+    assert len(pauses) >= 9 and min(pauses) >= 0.3, pauses
+
+
+def test_a_lane_that_rests_for_long_leaves_the_parts_of_a_batch_to_others(pg, drover, redis):
+    path = poison_in_a_batch(pg, drover)
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=1h")
+    queue(drover, path)
+    worker = drover.worker("--concurrency", "1")
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.batches WHERE state = 'split'") == 1, "the batch is split")
+    parts = pg.value("SELECT count(*) FROM drover.batches WHERE parent IS NOT NULL")
+    wait_for(lambda: redis.client().xlen(stream(pg, "m")) == parts, "each part is a job in Redis")
+    drover.run("config", "processing_interval_ms=")
+    wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"it goes on: {state(pg, 'm')}; {worker!r}")
+    assert dead(pg, "m") == [["1"]]
