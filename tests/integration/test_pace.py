@@ -48,6 +48,17 @@ def test_a_size_that_was_set_is_kept(pg, drover):
     assert pg.value(PER_TRANSACTION) == 500
 
 
+def test_a_size_that_a_later_producer_sets_is_kept(pg, drover):
+    table(pg)
+    drover.run("init")
+    drover.run("config", "target_ms=50")
+    path = drover.migration("m", "-- drover: table t\n" + FILES["pending"])
+    queue(drover, path, produce=["--limit", "500"])
+    queue(drover, path, produce=["--batch-size", "500"])
+    finish(drover, path)
+    assert pg.sql("SELECT count(*)::int, n FROM t GROUP BY n, xmin::text") == [(500, 1)] * (ROWS // 500)
+
+
 @pytest.mark.parametrize("file", ["pending", "ledger"])
 def test_a_poison_row_in_the_middle_of_slices_is_the_only_one_dead(pg, drover, file):
     table(pg, "numbers with gaps")
