@@ -172,7 +172,10 @@ class Round:
         self.fleet = Fleet(self.programs, self.draw, path, self.lease_s, self.say)
         self.programs.run("init", env=self.direct)
         # So long between a lane's transactions that there is work while the faults hit; statements that hang end soon.
-        self.programs.run("config", "processing_interval_ms=100", "query_timeout_ms=3000", "backoff=1", env=self.direct)
+        # The application is traffic that a fleet gives way to: in every other round it does not, and all of its lanes are at work at once.
+        throttle = "on" if self.draw.seed % 2 == 0 else "off"
+        self.programs.run("config", "processing_interval_ms=100", "query_timeout_ms=3000", "backoff=1", f"throttle={throttle}",
+                          env=self.direct)
         self.application = Application(self.database, self.draw, keys)
         self.application.start()
         self.fleet.start()
