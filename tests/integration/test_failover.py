@@ -29,7 +29,8 @@ def test_the_fleet_follows_a_promotion_and_does_again_what_it_lost(drover, pair,
     pair.primary.sql(f"CREATE TABLE t (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT generate_series(1, {ROWS})",
                      dbname="app")
     drover.env["DATABASE_URL"] = pair.url("app")
-    drover.run("config", "processing_interval_ms=50", "batch_size=20", "max_backlog=40")
+    # Jobs' commits wait for no standby either, unless told to.
+    drover.run("config", "processing_interval_ms=50", "batch_size=20", "max_backlog=40", f"synchronous_commit={'on' if pair.sync else 'off'}")
     workers = [drover.worker() for _ in range(2)]
     producer = drover.popen("produce", drover.migration("0001_n", MIGRATIONS[kind]), "--wait", "--mode", mode)
     wait_for(lambda: rows_done(pair.primary, "app") > 500, "the run is in its middle")
