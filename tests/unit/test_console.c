@@ -171,8 +171,8 @@ static void what_sets_the_pace_is_said(void **state)
 	check_why(&s, &fleet_of_two, "the scan sets the pace");
 	s.depth.ready = 1000;
 	check_why(&s, &fleet_of_two, NULL);
-	s.depth.ready = 9000;
-	check_why(&s, &fleet_of_two, "the workers set the pace (8 lanes, the backlog is at 9,000 jobs)");
+	s.depth.ready = 45000;
+	check_why(&s, &fleet_of_two, "the workers set the pace (8 lanes, the backlog is at 45,000 jobs)");
 	s = healthy();
 	s.sweep_waits = true;
 	strcpy(s.blocker, "pid 9 (psql), open for 2h");
