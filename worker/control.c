@@ -43,34 +43,37 @@ static bool is_true(const PGresult *res, int row, const char *column)
 
 /* ------------------------------------------------------------ hello */
 
+/* Once, until the schema is usable. */
+static void say_unusable(struct control *c, const char *cause, const char *hint)
+{
+	if (!c->schema_missing_said)
+		log_warn("schema.unusable", "database=%s cause='%s' hint='%s; waiting'", pg_link_masked_url(c->link), cause, hint);
+	c->schema_missing_said = true;
+}
+
 /* Who upgrades the schema upgrades the workers as well, some before it and some after. */
 static bool knows_schema(struct worker *w, int version)
 {
-	struct control *c = &w->control;
 	int ours = schema_program_version();
+	char cause[100];
 
-	if (version != ours && !c->schema_missing_said) {
-		c->schema_missing_said = true;
-		log_warn("schema.unusable",
-			 "database=%s cause='the schema drover is at version %d, this program is made for version %d' hint='%s; waiting'",
-			 pg_link_masked_url(c->link), version, ours, version > ours ? "use the newer drover-worker" : "run: drover init");
+	if (version != ours) {
+		snprintf(cause, sizeof(cause), "the schema drover is at version %d, this program is made for version %d", version, ours);
+		say_unusable(&w->control, cause, version > ours ? "use the newer drover-worker" : "run: drover init");
 	}
 	return version == ours;
 }
 
 static void hello_failed(struct worker *w, const struct pg_op *op)
 {
-	struct control *c = &w->control;
 	bool missing = strcmp(op->failure.sqlstate, "3F000") == 0 || strcmp(op->failure.sqlstate, "42P01") == 0;
 	bool denied = strcmp(op->failure.sqlstate, "42501") == 0;
 
-	if (op->status != ST_SQL || c->schema_missing_said)
-		return;
-	c->schema_missing_said = true;
-	log_warn("schema.unusable", "database=%s cause=%s hint='%s'", pg_link_masked_url(c->link), op->failure.message,
-		 missing ? "run: drover init; waiting" :
-		 denied  ? "grant this role its rights: drover init --worker-role NAME; waiting" :
-			   "waiting");
+	if (op->status == ST_SQL)
+		say_unusable(&w->control, op->failure.message,
+			     missing ? "run: drover init" :
+			     denied  ? "grant this role its rights: drover init --worker-role NAME" :
+				       "see the server's log");
 }
 
 static void hello_answered(struct worker *w, const struct pg_op *op)

@@ -44,7 +44,7 @@ static void add_lanes(const struct worker *w, struct metrics_text *t)
 
 static void add_connections(const struct worker *w, struct metrics_text *t)
 {
-	unsigned postgres = pg_link_up(w->control.link), redis = redis_link_up(w->commands);
+	unsigned postgres = pg_link_up(w->control.link), redis = redis_link_up(w->commands), readers = ARRAY_SIZE(w->fetches);
 
 	for (unsigned i = 0; i < w->nlanes; i++)
 		postgres += pg_link_up(w->lanes[i].link);
@@ -53,7 +53,7 @@ static void add_connections(const struct worker *w, struct metrics_text *t)
 	metrics_add(t, METRIC_CONNECTIONS, postgres, "postgres", "up");
 	metrics_add(t, METRIC_CONNECTIONS, w->nlanes + 1 - postgres, "postgres", "away");
 	metrics_add(t, METRIC_CONNECTIONS, redis, "redis", "up");
-	metrics_add(t, METRIC_CONNECTIONS, (double)(1 + ARRAY_SIZE(w->fetches) - redis), "redis", "away");
+	metrics_add(t, METRIC_CONNECTIONS, 1 + readers - redis, "redis", "away");
 	metrics_add(t, METRIC_CONNECTS, (double)w->postgres.connects, "postgres");
 	metrics_add(t, METRIC_CONNECTS, (double)w->redis.connects, "redis");
 	metrics_add(t, METRIC_CONNECT_FAILURES, (double)w->postgres.failures, "postgres");

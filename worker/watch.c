@@ -120,6 +120,11 @@ static void see_tables(struct worker *w, const PGresult *res)
 	}
 }
 
+static void say_unseen(const struct mig *m)
+{
+	log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+}
+
 static void step(struct worker *w, struct mig *m)
 {
 	static const enum throttle_signal of_table[] = { THROTTLE_DEAD, THROTTLE_VACUUM, THROTTLE_SLOT, THROTTLE_ARCHIVE };
@@ -140,7 +145,7 @@ static void step(struct worker *w, struct mig *m)
 		snprintf(m->unseen, sizeof(m->unseen), "%s", m->settings.throttle && unseen.len > 0 ? unseen.data : "");
 		m->tell = true;
 		if (m->unseen[0] != '\0')
-			log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+			say_unseen(m);
 	}
 	m->rung = m->throttle.rung;
 }
@@ -190,7 +195,7 @@ static void see_nothing(struct worker *w, const struct pg_op *op)
 		if (!m->watched || !may_watch(m))
 			continue;
 		snprintf(m->unseen, sizeof(m->unseen), "the server's statistics cannot be read: %s", op->failure.message);
-		log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+		say_unseen(m);
 		m->tell = true;
 	}
 }

@@ -318,7 +318,7 @@ static int fill_in(struct cli_value *v, struct err *err)
 	rc = from_env(o, &text, err);
 	if (rc == 0 && text != NULL) {
 		v->source = CLI_FROM_ENV;
-		rc = cli_value_set(v, text, err);
+		rc = cli_value_set(v, text, err); /* NOLINT(clang-analyzer-unix.Malloc): does not know that CLEANUP frees the text */
 		if (rc != 0)
 			err_wrap(err, "environment variable %s", o->env);
 	} else if (rc == 0 && o->def != NULL) {

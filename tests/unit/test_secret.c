@@ -12,7 +12,8 @@
 
 #include "core/secret.h"
 
-static char path[] = "/tmp/drover-secret-XXXXXX";
+static const char template[] = "/tmp/drover-secret-XXXXXX";
+static char path[sizeof(template)];
 
 static void write_file(const char *text, size_t n)
 {
@@ -28,7 +29,7 @@ static int set_up(void **state)
 	int fd;
 
 	(void)state;
-	memcpy(path + strlen(path) - 6, "XXXXXX", 6);
+	memcpy(path, template, sizeof(path));
 	fd = mkstemp(path);
 	unsetenv("T");
 	unsetenv("T_FILE");
