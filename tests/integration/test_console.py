@@ -269,7 +269,7 @@ def test_config_is_layered_checked_and_noted(ledger, drover):
     assert value("0001_pages", "tries") == "2"
     # All or nothing: the second is wrong, so the first is not set.
     drover.run("config", "0001_pages", "max_backlog=7", "tries=0", rc=1)
-    assert value("0001_pages", "max_backlog") == "10000"
+    assert value("0001_pages", "max_backlog") == "50000"
     assert [e["detail"] for e in drover.run("events", "--json").json if e["action"] == "config"][:2] == ["tries unset", "tries=9"]
 
 
