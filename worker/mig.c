@@ -9,7 +9,7 @@
 
 #include "core/buf.h"
 
-#define LIST_SLICES_MAX 8
+#define LIST_SLICES_MAX 40
 
 struct mig *mig_new(int32_t id, const char *name, const char *installation)
 {

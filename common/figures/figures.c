@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/secret.h"
 #include "ledger/migrations.h"
 #include "ledger/schema.h"
 #include "pg/pg_sync.h"
@@ -70,20 +71,13 @@ void figures_rest(struct figures *f)
 	f->redis = NULL;
 }
 
-static void free_secret(char *s)
-{
-	if (s != NULL)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 void figures_free(struct figures *f)
 {
 	if (f == NULL)
 		return;
 	figures_rest(f);
-	free_secret(f->database_url);
-	free_secret(f->redis_url);
+	secret_free(f->database_url);
+	secret_free(f->redis_url);
 	free(f);
 }
 

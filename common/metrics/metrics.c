@@ -31,6 +31,15 @@ void metrics_text_free(struct metrics_text *t)
 	buf_free(&t->out);
 }
 
+void metrics_text_end(struct metrics_text *t, struct buf *page)
+{
+	if (buf_ok(&t->out))
+		buf_add(page, t->out.data, t->out.len);
+	else
+		page->failed = true;
+	metrics_text_free(t);
+}
+
 /* As short as it can be read back. */
 static void add_number(struct buf *out, double value)
 {

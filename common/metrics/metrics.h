@@ -44,6 +44,9 @@ struct metrics_text {
 
 void metrics_text_free(struct metrics_text *t);
 
+/* The whole of it goes to the end of @page, which fails if this has (see buf.h); then it is freed. */
+void metrics_text_end(struct metrics_text *t, struct buf *page);
+
 /* Add a sample. The label values follow, as texts. */
 void metrics_add(struct metrics_text *t, enum metric m, double value, ...);
 

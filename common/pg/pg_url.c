@@ -260,12 +260,7 @@ int pg_url_parse(struct pg_url *u, const char *url, const char *application_name
 
 void pg_url_free(struct pg_url *u)
 {
-	for (unsigned i = 0; i < u->n; i++) {
-		/* The pointer is const for libpq's sake; the memory is ours. */
-		char *value = (char *)(uintptr_t)u->values[i];
-
-		explicit_bzero(value, strlen(value));
-		free(value);
-	}
+	for (unsigned i = 0; i < u->n; i++)
+		secret_free((char *)(uintptr_t)u->values[i]); /* const for libpq's sake; the memory is ours */
 	memset(u, 0, sizeof(*u));
 }

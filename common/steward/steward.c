@@ -8,6 +8,7 @@
 
 #include "core/buf.h"
 #include "core/clock.h"
+#include "core/secret.h"
 #include "pg/pg_array.h"
 #include "pg/pg_error.h"
 #include "pg/pg_status.h"
@@ -103,13 +104,6 @@ static void ward_free(struct steward *s, struct ward *w)
 	free(w);
 }
 
-static void free_secret(char *s)
-{
-	if (s != NULL)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 void steward_free(struct steward *s)
 {
 	if (s == NULL)
@@ -118,8 +112,8 @@ void steward_free(struct steward *s)
 		ward_free(s, s->wards);
 	pg_sync_free(s->pg);
 	redis_sync_free(s->redis);
-	free_secret(s->database_url);
-	free_secret(s->redis_url);
+	secret_free(s->database_url);
+	secret_free(s->redis_url);
 	free(s->only);
 	free(s);
 }

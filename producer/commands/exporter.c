@@ -49,11 +49,7 @@ static void tell_metrics(const struct exporter *e, struct http_answer *a)
 	metrics_add_process(&t);
 	a->status = 200;
 	a->type = METRICS_CONTENT_TYPE;
-	if (buf_ok(&t.out))
-		buf_add(&a->body, t.out.data, t.out.len);
-	else
-		a->body.failed = true;
-	metrics_text_free(&t);
+	metrics_text_end(&t, &a->body);
 }
 
 static void tell_ready(const struct exporter *e, struct http_answer *a)

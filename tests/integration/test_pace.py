@@ -34,7 +34,7 @@ def test_slow_rows_are_done_in_short_transactions_each_once(pg, drover, kind, fi
     drover.run("config", "target_ms=200")
     finish(drover, drover.migration("m", "-- drover: table t\n" + FILES[file]))
     assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(ROWS, 1, 1)]
-    assert pg.value(PER_TRANSACTION) <= 700
+    assert pg.value(PER_TRANSACTION) <= 400
     assert rows_done(pg, "m") == ROWS
     if file != "row mode":
         assert pg.sql("SELECT count(*), sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(1, ROWS, 0)]

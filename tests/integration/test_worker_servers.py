@@ -16,6 +16,16 @@ from lib.scenario import delayed, finish, queue, rows_done, state, stream
 LEASE = ["--lease", "3"]
 
 
+def lines_while_they_wait(worker, producer):
+    """What the worker says in three seconds, through which both go on running."""
+    lines = len(worker.err.splitlines())
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        assert worker.running and producer.running
+        time.sleep(0.1)
+    return len(worker.err.splitlines()) - lines
+
+
 def test_redis_away_and_back_empty(pg, drover, redis):
     table(pg, 1000)
     drover.run("init")
@@ -25,12 +35,7 @@ def test_redis_away_and_back_empty(pg, drover, redis):
     wait_for(lambda: rows_done(pg, "m") >= 100, "it is under way")
     redis.kill()
     worker.wait_for_log("(?i)redis")
-    lines = len(worker.err.splitlines())
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        assert worker.running and producer.running
-        time.sleep(0.1)
-    assert len(worker.err.splitlines()) - lines < 10  # no flood
+    assert lines_while_they_wait(worker, producer) < 10  # no flood
     redis.start()
     producer.wait(120)
     worker.terminate()
@@ -100,12 +105,7 @@ def test_postgresql_away_and_back(own, own_pg_server, mode, how):
     wait_for(lambda: rows_done(pg, "m") >= 100, "it is under way")
     getattr(own_pg_server, how)()
     worker.wait_for_log("(?i)postgres|database|server")
-    lines = len(worker.err.splitlines())
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        assert worker.running and producer.running
-        time.sleep(0.1)
-    assert len(worker.err.splitlines()) - lines < 15  # no flood
+    assert lines_while_they_wait(worker, producer) < 15  # no flood
     own_pg_server.start()
     producer.wait(120)
     worker.terminate()
