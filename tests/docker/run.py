@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -227,10 +228,12 @@ def read_pages(compose):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after an error: nothing stays behind
     build_images()
     look_at_image()
     folder = Path(tempfile.mkdtemp(prefix="drover-compose-"))
     compose = Compose(folder)
+    compose("down", "-v", "--remove-orphans")  # of a run that was killed
     try:
         play(compose)
         watch(compose)

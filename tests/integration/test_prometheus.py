@@ -108,6 +108,7 @@ def test_every_query_returns_data_in_a_run_with_failures(pg, drover, run):
     wait_for(all_answered, lambda: f"every query returns data, not: {missing}", 120)
     application.rollback()
     wait_for(lambda: run.query('ALERTS{alertname="DroverBreakerOpen", migration="bad", alertstate="firing"}'), "the breaker rings")
+    wait_for(lambda: any(float(one["value"][1]) >= 1 for one in run.query("drover:work")), "there is work, for who scales by it")
     # Every rule was evaluated, without an error, over metrics that are there.
     rules = [rule for group in run.api("rules")["groups"] for rule in group["rules"]]
     assert len(rules) >= 7 and all(rule["health"] == "ok" and not rule.get("lastError") for rule in rules), rules
