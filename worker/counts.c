@@ -99,6 +99,21 @@ static void add_codes(struct metrics_text *t, enum metric metric, const struct c
 
 /* ------------------------------------------------------------ the text */
 
+/* Signals of the same name are one reason. */
+static void add_throttled(struct metrics_text *t, const struct counts_mig *m)
+{
+	for (unsigned i = 0; i <= THROTTLE_SIGNALS; i++) {
+		const char *name = throttle_name((enum throttle_signal)i);
+		uint64_t ms = 0;
+
+		if (i > 0 && strcmp(name, throttle_name((enum throttle_signal)(i - 1))) == 0)
+			continue;
+		for (unsigned k = i; k <= THROTTLE_SIGNALS && strcmp(name, throttle_name((enum throttle_signal)k)) == 0; k++)
+			ms += m->throttled_ms[k];
+		metrics_add(t, METRIC_THROTTLED, (double)ms / 1000, m->name, name[0] != '\0' ? name : "earlier");
+	}
+}
+
 void counts_add(struct counts *c, struct metrics_text *t, uint64_t now_ms)
 {
 	struct counts_mig *m, *next;
@@ -114,6 +129,8 @@ void counts_add(struct counts *c, struct metrics_text *t, uint64_t now_ms)
 		metrics_add(t, METRIC_ROWS, (double)m->rows_changed, m->name, "changed");
 		metrics_add(t, METRIC_ROWS, (double)m->rows_dead, m->name, "dead");
 	}
+	DL_FOREACH(c->migs, m)
+		add_throttled(t, m);
 	metrics_add_histogram(t, METRIC_JOB_DURATION, &c->duration);
 	add_codes(t, METRIC_RETRIES, c->retries);
 	add_codes(t, METRIC_ERRORS, c->errors);

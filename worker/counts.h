@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "metrics/metrics.h"
+#include "worker/throttle.h"
 
 #define COUNTS_MIGRATIONS 200
 #define COUNTS_SQLSTATES 64
@@ -36,6 +37,7 @@ struct counts_mig {
 	uint64_t gone_ms;
 	uint64_t jobs[COUNTS_OUTCOMES];
 	uint64_t rows_changed, rows_dead;
+	uint64_t throttled_ms[THROTTLE_SIGNALS + 1]; /* that this worker saw it held, by signal; the last: by what another one saw */
 	struct counts_mig *prev, *next;
 };
 

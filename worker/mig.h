@@ -56,6 +56,7 @@ struct mig {
 	bool watched, was_watched; /* this worker does; did until a moment ago */
 	bool tell;                 /* what was found is to be written */
 	struct throttle throttle;
+	struct throttle_told told;
 	struct throttle_reading seen_table; /* of its table, and of WAL */
 	char unseen[600];                   /* what could not be seen; "": nothing */
 	uint64_t committed_ms;              /* this worker's last transaction */

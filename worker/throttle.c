@@ -4,7 +4,8 @@
 
 #include "core/util.h"
 
-#define LOW 0.7 /* of its limit: a signal below is no reason to stay */
+#define LOW 0.7         /* of its limit: a signal below is no reason to stay */
+#define QUIET_MS 600000 /* without a line: what comes then is news */
 
 static const struct {
 	const char *name;
@@ -127,4 +128,26 @@ bool throttle_step(struct throttle *t, const struct throttle_reading *seen, cons
 	else if (calm && t->rung > 0 && now_ms - t->calm_ms >= THROTTLE_CALM_MS && now_ms - t->moved_ms >= THROTTLE_DOWN_MS)
 		move(t, t->rung - 1, now_ms);
 	return t->rung != before.rung || (t->rung > 0 && t->signal != before.signal);
+}
+
+enum throttle_news throttle_news(const struct throttle *t, struct throttle_told *told, uint64_t now_ms)
+{
+	bool before = told->held;
+
+	if (t->rung == 0) {
+		told->held = false;
+		return before ? THROTTLE_ENDS : THROTTLE_NO_NEWS;
+	}
+	/* What another worker found is for that one to say. */
+	if (t->signal == THROTTLE_NONE || (before && t->signal == told->signal))
+		return THROTTLE_NO_NEWS;
+	if (now_ms - told->lines.ms >= QUIET_MS)
+		told->lines = (struct outage_said){ 0 };
+	if (!outage_time_to_say(&told->lines, now_ms, throttle_name(t->signal)))
+		return THROTTLE_NO_NEWS;
+	if (!before)
+		told->since_ms = t->since_ms;
+	told->held = true;
+	told->signal = t->signal;
+	return before ? THROTTLE_CHANGES : THROTTLE_BEGINS;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/buf.h"
+#include "core/outage.h"
 #include "ledger/settings.h"
 
 #define THROTTLE_RUNGS 9
@@ -48,10 +49,32 @@ struct throttle {
 /* Take in what was seen at @now_ms, against the limits in @limits. Returns whether the rung or the signal is another one now. */
 bool throttle_step(struct throttle *t, const struct throttle_reading *seen, const struct settings *limits, uint64_t now_ms);
 
+/* What the log says of it: rung by rung would be a flood where others come and go. */
+enum throttle_news {
+	THROTTLE_NO_NEWS,
+	THROTTLE_BEGINS,  /* to hold */
+	THROTTLE_CHANGES, /* another signal holds it */
+	THROTTLE_ENDS,    /* and was said to hold */
+};
+
+/* What was said so far. All zeros: nothing. */
+struct throttle_told {
+	bool held;
+	enum throttle_signal signal;
+	uint64_t since_ms; /* that it is held, as far as it was said */
+	struct outage_said lines;
+};
+
+/*
+ * Is there something to say? Then it counts as said. That it holds is said at once, and when it does so again within a minute of the last line, or for
+ * another reason, as often as outage.h has it of an outage's reasons. What was never said to begin does not end.
+ */
+enum throttle_news throttle_news(const struct throttle *t, struct throttle_told *told, uint64_t now_ms);
+
 /* The limit of a signal; 0: nobody wants to know. */
 double throttle_limit(const struct settings *s, enum throttle_signal signal);
 
-const char *throttle_name(enum throttle_signal signal);
+const char *throttle_name(enum throttle_signal signal);       /* "": none */
 void throttle_say(const struct throttle *t, struct buf *out); /* what holds it, and what workers do; nothing on rung 0 */
 
 /* What a worker does on a rung. */

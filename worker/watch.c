@@ -125,12 +125,43 @@ static void say_unseen(const struct mig *m)
 	log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
 }
 
+static void say_news(struct mig *m, uint64_t now_ms)
+{
+	const struct throttle *t = &m->throttle;
+	CLEANUP(buf_free) struct buf cause = BUF_INIT(1000);
+
+	throttle_say(t, &cause);
+	switch (throttle_news(t, &m->told, now_ms)) {
+	case THROTTLE_NO_NEWS:
+		break;
+	case THROTTLE_BEGINS:
+		log_info("throttle.begin", "migration=%s signal=%s cause='%s'", m->name, throttle_name(t->signal), cause.data);
+		break;
+	case THROTTLE_CHANGES:
+		log_info("throttle.signal", "migration=%s signal=%s cause='%s'", m->name, throttle_name(t->signal), cause.data);
+		break;
+	case THROTTLE_ENDS:
+		log_info("throttle.end", "migration=%s held_ms=%" PRIu64, m->name, now_ms - m->told.since_ms);
+		break;
+	}
+}
+
+/* The time since the last look, if it was held then and is still. */
+static void count_held(const struct worker *w, struct mig *m, unsigned rung_before, uint64_t now_ms)
+{
+	uint64_t ms = now_ms - w->watch.looked_ms;
+
+	if (m->counts != NULL && rung_before > 0 && m->throttle.rung > 0)
+		m->counts->throttled_ms[m->throttle.signal] += ms < BLIND_MS ? ms : BLIND_MS;
+}
+
 static void step(struct worker *w, struct mig *m)
 {
 	static const enum throttle_signal of_table[] = { THROTTLE_DEAD, THROTTLE_VACUUM, THROTTLE_SLOT, THROTTLE_ARCHIVE };
 	struct throttle_reading seen = w->watch.seen;
 	CLEANUP(buf_free) struct buf unseen = BUF_INIT(sizeof(m->unseen));
 	uint64_t now = worker_now();
+	unsigned rung = m->throttle.rung;
 
 	for (size_t i = 0; i < ARRAY_SIZE(of_table); i++)
 		see(&seen, of_table[i], m->seen_table.known[of_table[i]], m->seen_table.value[of_table[i]]);
@@ -139,8 +170,12 @@ static void step(struct worker *w, struct mig *m)
 		add(&unseen, w->watch.unseen.data);
 	if (w->watch.tables_ms != 0 && !m->seen_table.known[THROTTLE_ARCHIVE] && throttle_limit(&m->settings, THROTTLE_ARCHIVE) > 0)
 		add(&unseen, "no file of WAL was ever archived, so that it is not known how much waits for it");
-	if (throttle_step(&m->throttle, &seen, &m->settings, now))
+	if (throttle_step(&m->throttle, &seen, &m->settings, now)) {
 		m->tell = true;
+		log_debug("throttle.step", "migration=%s rung=%u signal=%s", m->name, m->throttle.rung, throttle_name(m->throttle.signal));
+	}
+	count_held(w, m, rung, now);
+	say_news(m, now);
 	if (m->settings.throttle && unseen.len > 0 ? strcmp(m->unseen, unseen.data) != 0 : m->unseen[0] != '\0') {
 		snprintf(m->unseen, sizeof(m->unseen), "%s", m->settings.throttle && unseen.len > 0 ? unseen.data : "");
 		m->tell = true;
@@ -166,10 +201,12 @@ static void take_in(struct worker *w, const struct pg_op *op)
 				continue;
 			m->watched = true;
 			/* Another one watched until now: from its rung on. */
-			if (!m->was_watched)
+			if (!m->was_watched) {
 				m->throttle = (struct throttle){
 					.rung = m->rung, .signal = THROTTLE_NONE, .since_ms = now, .moved_ms = now
 				};
+				m->told = (struct throttle_told){ .held = m->rung > 0, .signal = THROTTLE_NONE, .since_ms = now };
+			}
 		}
 	}
 	if (op->kept[KEPT_TABLES] != NULL)
@@ -282,13 +319,8 @@ bool watch_tell(struct worker *w)
 
 void watch_told(struct worker *w, const struct pg_op *op)
 {
-	CLEANUP(buf_free) struct buf detail = BUF_INIT(1000);
 	struct mig *m = worker_find(w, w->watch.telling);
 
-	if (op->status != 0 || m == NULL)
-		return; /* it is told again */
-	m->tell = false;
-	throttle_say(&m->throttle, &detail);
-	log_info("throttle.changed", "migration=%s rung=%u signal=%s cause='%s'", m->name, m->throttle.rung,
-		 throttle_name(m->throttle.signal), detail.len > 0 ? detail.data : "");
+	if (op->status == 0 && m != NULL) /* otherwise it is told again */
+		m->tell = false;
 }

@@ -15,7 +15,7 @@ from lib.redis_server import Redis
 
 OUTAGE_S = 4
 CPU_S = 1.0  # of each program over the outage; a busy loop would use all of it, even under a sanitizer
-WORK = re.compile(r"^[mr] +\d| throttle\.changed ")  # what is said of the work itself
+WORK = re.compile(r"^[mr] +\d| throttle\.(begin|signal|end) ")  # what is said of the work itself
 CONNECTS = 14  # of each connection that is wanted: back-off from 100 ms to 5 s
 
 

@@ -1,12 +1,14 @@
 """What the fleet gives way to: each signal alone, what it cannot see, and that all workers follow."""
 
 import contextlib
+import re
 import threading
 
 import psycopg
 import pytest
 
 from lib.drover import Drover
+from lib.metrics import LISTEN, Served
 from lib.postgres import Postgres
 from lib.process import run_as_server_user, wait_for
 from lib.scenario import queue, rows_done
@@ -35,7 +37,7 @@ def held(pg):
     return (pg.sql("SELECT rung, signal FROM drover.throttle") or [(0, None)])[0]
 
 
-def begin(pg, drover, *settings, rows=100000, seconds_a_row=0.001, workers=1, worker_env=None):
+def begin(pg, drover, *settings, rows=100000, seconds_a_row=0.001, workers=1, worker_env=None, worker_args=()):
     """A migration that takes a while, under way."""
     pg.sql(f"""CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0) WITH (autovacuum_enabled = off);
                INSERT INTO t SELECT g FROM generate_series(1, {rows}) g; {SLOW.format(s=seconds_a_row)}""")
@@ -43,7 +45,7 @@ def begin(pg, drover, *settings, rows=100000, seconds_a_row=0.001, workers=1, wo
     if settings:
         drover.run("config", *settings)
     queue(drover, drover.migration("m", FILE))
-    return [drover.worker("--name", f"w{i}", env=worker_env) for i in range(workers)]
+    return [drover.worker("--name", f"w{i}", *worker_args, env=worker_env) for i in range(workers)]
 
 
 def wait_for_signal(pg, signal):
@@ -95,6 +97,20 @@ def test_live_traffic_leaves_the_whole_fleet_one_lane(pg, drover):
     wait_for_full_speed(pg)
     assert not status(drover)["held_by"]
     assert all(worker.running for worker in workers)
+
+
+def test_the_log_and_the_metrics_say_what_held_it(pg, drover):
+    worker, = begin(pg, drover, worker_args=LISTEN)
+    served = Served(worker)
+    wait_for(lambda: rows_done(pg, "m") > 0, "it runs")
+    for _ in range(2):  # the second time within a minute: counted, and not said again
+        with traffic(pg):
+            wait_for_signal(pg, "traffic")
+            held_s = served.value("drover_throttled_seconds_total", migration="m", reason="traffic")
+            wait_for(lambda: served.value("drover_throttled_seconds_total", migration="m", reason="traffic") > held_s + 1, "its seconds are counted")
+        wait_for_full_speed(pg)
+    assert re.findall(r" (throttle\.\w+) migration=m (signal=\S*|)", worker.err) == [("throttle.begin", "signal=traffic"), ("throttle.end", "")]
+    assert "throttle.begin migration=m signal=traffic cause='others are at work in" in worker.err
 
 
 def test_more_active_sessions_than_the_limit_make_the_lane_pause(pg, drover):

@@ -206,6 +206,82 @@ static void higher_rungs_do_no_more_than_lower_ones(void **state)
 	assert_ptr_equal(throttle_response(1000), throttle_response(THROTTLE_RUNGS - 1));
 }
 
+/* What the log says at one look after another, and how many lines in all. */
+struct log {
+	struct throttle_told told;
+	enum throttle_news last;
+	unsigned lines;
+};
+
+static void look_and_say(struct fixture *f, struct log *log, uint64_t ms)
+{
+	for (uint64_t end = f->now_ms + ms; f->now_ms < end;) {
+		enum throttle_news news;
+
+		look_for(f, LOOK_MS);
+		news = throttle_news(&f->t, &log->told, f->now_ms);
+		if (news != THROTTLE_NO_NEWS)
+			log->last = news, log->lines++;
+	}
+}
+
+static void the_log_says_when_it_begins_to_hold_when_the_signal_changes_and_when_it_lets_go(void **state)
+{
+	struct log log = { .lines = 0 };
+	struct fixture f;
+
+	(void)state;
+	setup(&f);
+	look_and_say(&f, &log, 1000);
+	assert_int_equal(log.lines, 0); /* nothing holds it: nothing to say */
+	f.seen.value[THROTTLE_ACTIVE] = 5;
+	look_and_say(&f, &log, 10000);
+	assert_int_equal(log.lines, 1); /* however many steps it took */
+	assert_int_equal(log.last, THROTTLE_BEGINS);
+	assert_int_equal(log.told.signal, THROTTLE_ACTIVE);
+	f.seen.value[THROTTLE_LAG] = 300;
+	look_and_say(&f, &log, 10000);
+	assert_int_equal(log.lines, 2);
+	assert_int_equal(log.last, THROTTLE_CHANGES);
+	assert_int_equal(log.told.signal, THROTTLE_LAG);
+	memset(f.seen.value, 0, sizeof(f.seen.value));
+	look_and_say(&f, &log, 30000);
+	assert_int_equal(log.lines, 3);
+	assert_int_equal(log.last, THROTTLE_ENDS);
+}
+
+static void what_comes_and_goes_is_no_flood_in_the_log(void **state)
+{
+	static const enum throttle_signal signals[] = { THROTTLE_TRAFFIC, THROTTLE_LOCKS, THROTTLE_SLOW, THROTTLE_ACTIVE };
+	struct log log = { .lines = 0 };
+	struct fixture f;
+
+	(void)state;
+	setup(&f);
+	for (unsigned i = 0; i < 3600 / 6; i++) {
+		f.seen.value[signals[i % ARRAY_SIZE(signals)]] = 100;
+		look_and_say(&f, &log, 1000);
+		memset(f.seen.value, 0, sizeof(f.seen.value));
+		look_and_say(&f, &log, 5000);
+	}
+	assert_in_range(log.lines, 60, 2 * 60 + 2 * ARRAY_SIZE(signals)); /* in an hour */
+}
+
+static void what_another_worker_found_is_not_said_again_but_its_end_is(void **state)
+{
+	struct log log = { .told = { .held = true, .signal = THROTTLE_NONE } };
+	struct fixture f;
+
+	(void)state;
+	setup(&f);
+	f.t = (struct throttle){ .rung = 4, .signal = THROTTLE_NONE, .since_ms = f.now_ms, .moved_ms = f.now_ms };
+	look_and_say(&f, &log, 1000);
+	assert_int_equal(log.lines, 0);
+	look_and_say(&f, &log, 10000);
+	assert_int_equal(log.lines, 1);
+	assert_int_equal(log.last, THROTTLE_ENDS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,6 +295,9 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_neither_holds_nor_frees_by_itself),
 		cmocka_unit_test(it_says_what_holds_it_and_what_that_means),
 		cmocka_unit_test(higher_rungs_do_no_more_than_lower_ones),
+		cmocka_unit_test(the_log_says_when_it_begins_to_hold_when_the_signal_changes_and_when_it_lets_go),
+		cmocka_unit_test(what_comes_and_goes_is_no_flood_in_the_log),
+		cmocka_unit_test(what_another_worker_found_is_not_said_again_but_its_end_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
