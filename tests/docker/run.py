@@ -116,16 +116,18 @@ class Compose:
     """The project; its secrets and migrations are folders of this run."""
 
     def __init__(self, folder):
-        shutil.copytree(ROOT / "docker", folder / "docker", ignore=shutil.ignore_patterns("secrets"))
+        shutil.copytree(ROOT / "docker", folder / "docker", ignore=shutil.ignore_patterns("secrets", ".env"))
         shutil.copytree(ROOT / "tests/docker", folder / "tests/docker")
         (folder / "docker/migrations/0001_first_name.sql").write_text(FILE)
-        run(folder / "docker/secrets.sh")
         v2 = subprocess.run(["docker", "compose", "version"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
         self.argv = [*(["docker", "compose"] if v2 else ["docker-compose"]),
                      "-f", folder / "docker/compose.yml", "-f", folder / "tests/docker/compose.yml"]
         self.env = {**os.environ, "COMPOSE_PROJECT_NAME": "drover-test", "DROVER_IMAGE": IMAGE,
                     "PROMETHEUS_PORT": "0", "GRAFANA_PORT": "0"}
         say(f"with {run(*self.argv[:-4], 'version').splitlines()[0]}")
+        said = self("up", rc=None).splitlines()
+        check(len(said) == 1 and "run docker/secrets.sh once" in said[0], f"without secrets: {said[0]}")
+        run(folder / "docker/secrets.sh")
 
     def __call__(self, *args, rc=0):
         return run(*self.argv, *args, rc=rc, env=self.env, stdin=subprocess.DEVNULL)
