@@ -20,6 +20,15 @@ function(drover_program name)
 	if(main)
 		add_executable(${name} ${main})
 		target_link_libraries(${name} PRIVATE ${ARGN})
-		install(TARGETS ${name} RUNTIME)
+		install(TARGETS ${name} RUNTIME COMPONENT programs)
 	endif()
+endfunction()
+
+# drover_unit(NAME): systemd/NAME.in of this folder, for systemd; where the programs are is known when they are installed.
+function(drover_unit name)
+	install(CODE "
+		set(BINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
+		configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/${name}.in\" \"${CMAKE_CURRENT_BINARY_DIR}/${name}\" @ONLY)"
+		COMPONENT units)
+	install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}" DESTINATION lib/systemd/system COMPONENT units)
 endfunction()

@@ -9,7 +9,7 @@ chmod 1777 "$image/tmp"
 ln -s usr/bin "$image/bin"
 ln -s usr/lib "$image/lib"
 ln -s usr/lib64 "$image/lib64"
-DESTDIR=$image cmake --install "$build" --strip --prefix /usr
+DESTDIR=$image cmake --install "$build" --component programs --strip --prefix /usr
 
 # take FILE: a file of a package, under the name that it is looked up by, and the package's entry.
 take() {
