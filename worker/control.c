@@ -256,6 +256,7 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	c->answered_ms = c->asked_ms;
 	c->recovered = number(res, 0, "recovered");
 	c->first = is_true(res, 0, "first");
+	c->booted = number(res, 0, "booted");
 	serve_polled(w);
 	DL_FOREACH(w->migs, m)
 		m->seen = false;

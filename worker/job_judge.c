@@ -3,20 +3,28 @@
  */
 #include "worker/job_run_private.h"
 
+#include <string.h>
+
+#define BYSTANDER_MS 1000
 #define GROUP_PAUSE_MS 250 /* before a group of rows that met a conflict is run once more */
 
-/* Groups of rows have no row in the ledger, and are judged by what this worker knows. */
-enum job_state job_enter_noting(struct job_run *r)
+void job_judge_group(struct job_run *r)
 {
 	struct policy_facts *f = &r->facts;
 
-	if (job_is_batch(r) || (r->kind == JOB_FAILED && r->n == 1))
-		return job_enter_tx(r);
 	f->noted = true;
 	f->rows = (unsigned)r->n;
 	f->attempts = r->note != POLICY_NOTE_CONFLICT;
 	f->conflicts = r->conflicts;
 	f->losses = r->losses;
+}
+
+/* Groups of rows have no row in the ledger, and are judged by what this worker knows; but a crash of the server's is counted for all. */
+enum job_state job_enter_noting(struct job_run *r)
+{
+	if (job_is_batch(r) || (r->kind == JOB_FAILED && r->n == 1) || r->note == POLICY_NOTE_LOSS)
+		return job_enter_tx(r);
+	job_judge_group(r);
 	return JOB_JUDGING;
 }
 
@@ -66,6 +74,12 @@ enum job_state job_enter_splitting(struct job_run *r)
 	return JOB_DONE;
 }
 
+/* Another backend crashed, and whoever had it says so first (drover.enter()). */
+static bool is_bystander(const struct job_run *r)
+{
+	return strcmp(r->sqlstate, "57P02") == 0 || strcmp(r->sqlstate, "57P03") == 0;
+}
+
 enum job_state job_enter_judging(struct job_run *r)
 {
 	struct policy_verdict v = policy_judge(&r->facts, &r->limits);
@@ -103,7 +117,8 @@ enum job_state job_enter_judging(struct job_run *r)
 		r->conflicts += v.note == POLICY_NOTE_CONFLICT;
 		return JOB_NOTING;
 	case POLICY_WAIT:
-		return v.alone ? job_hold_then(r, JOB_RUNNING) : job_wait_then(r, JOB_RETRY_LINK_MS, JOB_RUNNING);
+		return v.alone ? job_hold_then(r, JOB_RUNNING) :
+				 job_wait_then(r, is_bystander(r) ? BYSTANDER_MS : JOB_RETRY_LINK_MS, JOB_RUNNING);
 	case POLICY_DELAY:
 	case POLICY_RETRY:
 		return later(r);

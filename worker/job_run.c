@@ -115,6 +115,9 @@ void job_run_stop(struct job_run *r)
 
 enum job_state job_enter_taken(struct job_run *r)
 {
+	/* Part of a group of dead letters under which the server crashed: one by one. */
+	if (r->kind == JOB_FAILED && r->n > 1 && r->losses > 0)
+		return JOB_SPLITTING;
 	if (r->want_mark && r->kind != JOB_ROW)
 		return JOB_MARKING;
 	return r->alone ? job_hold_then(r, JOB_RUNNING) : JOB_RUNNING;
@@ -227,9 +230,12 @@ static enum job_state side_again(struct job_run *r)
 /* The predicate is the migration's own, and may crash the server as well as its script may. */
 static enum job_state side_crashed(struct job_run *r, const struct tx_answer *a)
 {
-	r->facts = (struct policy_facts){
-		.replay = r->kind == JOB_FAILED, .over = r->over, .class = PG_CLASS_OUTAGE, .phase = a->phase, .silent = true
-	};
+	r->facts = (struct policy_facts){ .replay = r->kind == JOB_FAILED,
+					  .over = r->over,
+					  .class = PG_CLASS_OUTAGE,
+					  .phase = a->phase,
+					  .silent = true,
+					  .server_lived = a->server_lived };
 	if (r->state == JOB_BURYING && r->verdict.crashes)
 		return JOB_PAUSING; /* not even its dead letter can be written */
 	keep_failure(r, a);
@@ -312,6 +318,7 @@ static enum job_state work_answered(struct job_run *r, const struct tx_answer *a
 	f->class = a->status == ST_SQL ? a->class : PG_CLASS_OUTAGE;
 	f->phase = a->phase;
 	f->silent = a->silent;
+	f->server_lived = a->server_lived;
 	f->ours = a->ours;
 	f->interrupted = a->interrupted;
 	f->finished = a->finished;
@@ -363,11 +370,19 @@ static enum job_state noted(struct job_run *r, const struct tx_answer *a)
 	if (job_is_batch(r))
 		forget_mark(r); /* by the note */
 	f->noted = true;
+	f->crashes = f->server_lived ? a->crashes : 0;
+	if (!job_is_batch(r) && (r->kind == JOB_ROW || r->n > 1)) {
+		job_judge_group(r);
+		return JOB_JUDGING;
+	}
 	f->settled = a->settled;
 	f->rows = a->rows;
 	f->attempts = a->attempts;
 	f->conflicts = a->conflicts;
-	f->losses = a->losses > r->losses ? a->losses : r->losses;
+	if (r->kind == JOB_FAILED) /* where it was set aside for one */
+		f->losses = a->losses + r->losses;
+	else
+		f->losses = a->losses > r->losses ? a->losses : r->losses;
 	f->conflict_s = a->conflict_s;
 	f->crowded = a->crowded;
 	return JOB_JUDGING;

@@ -19,6 +19,7 @@ enum job_state job_enter_waiting(struct job_run *r);
 enum job_state job_enter_splitting(struct job_run *r);
 enum job_state job_enter_settle(struct job_run *r);
 
+void job_judge_group(struct job_run *r); /* the facts of a group of rows, which has no row in the ledger */
 bool job_is_batch(const struct job_run *r);
 void job_say(struct job_run *r, const char *event, const char *why, const struct tx_answer *a);
 void job_blame(struct job_run *r, const char *error); /* what a dead letter says where no error of PostgreSQL's does: JSON */

@@ -16,7 +16,7 @@ static const struct {
 	unsigned next;      /* legal moves */
 	job_enter_fn enter; /* returns the next state, or JOB_STAY */
 } states[JOB_STATES] = {
-	[JOB_TAKEN] = { "taken", TO(MARKING) | TO(RUNNING) | TO(HOLDING) | TO(RELEASING), job_enter_taken },
+	[JOB_TAKEN] = { "taken", TO(MARKING) | TO(RUNNING) | TO(HOLDING) | TO(RELEASING) | TO(SPLITTING), job_enter_taken },
 	[JOB_MARKING] = { "marking", SIDE_FAILED | TO(RUNNING) | TO(HOLDING) | TO(SPLITTING) | TO(BURYING), job_enter_tx },
 	[JOB_UNMARKING] = { "unmarking", TO(WAITING) | TO(DELAYING) | TO(RELEASING) | TO(SPLITTING), job_enter_unmarking },
 	[JOB_HOLDING] = { "holding", TO(RUNNING) | TO(SPLITTING) | TO(RELEASING), job_enter_hold },

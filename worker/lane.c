@@ -85,6 +85,7 @@ static void weigh_loss(struct lane *l)
 	}
 	l->weighing = false;
 	l->loss.silent = c->answered_ms > l->lost_ms && c->recovered != l->recovered;
+	l->loss.server_lived = l->loss.silent && c->booted == l->booted;
 	job_run_on_tx(l->run, &l->loss);
 }
 
@@ -113,7 +114,7 @@ static void on_op(struct pg_op *op)
 		FAILPOINT_AT(points[l->tx.kind].done);
 	else if (l->tx.kind == TX_WORK && a.status == ST_SQL)
 		FAILPOINT(worker_failed);
-	if (a.status == ST_SQL && a.class == PG_CLASS_OUTAGE)
+	if (a.status == ST_SQL && a.class == PG_CLASS_OUTAGE && strcmp(a.sqlstate, "57P03") != 0) /* which is drover.enter()'s: wait */
 		l->wants_renew = true;
 	if (a.status == ST_SQL && strcmp(a.sqlstate, "40P01") == 0)
 		count_deadlock(l);
@@ -155,6 +156,7 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 		l->worked = true;
 	}
 	l->recovered = l->worker->control.recovered;
+	l->booted = l->worker->control.booted;
 	l->sent_ms = worker_now();
 	l->op.cb = on_op;
 	l->op.before_last = points[kind].before_commit;

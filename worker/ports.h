@@ -44,7 +44,7 @@ struct tx_answer {
 	/* of an error */
 	enum pg_class class;
 	enum policy_phase phase;
-	bool silent, ours, interrupted, finished; /* as in struct policy_facts */
+	bool silent, server_lived, ours, interrupted, finished; /* as in struct policy_facts */
 	char sqlstate[6];
 	const char *message;             /* one line for people; borrowed. NULL: none */
 	const char *statement;           /* the beginning of it, where the migration itself is wrong; borrowed. NULL: none */
@@ -55,6 +55,7 @@ struct tx_answer {
 	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */
+	unsigned crashes;                           /* NOTE of a crash that the server as a whole survived: under the whole migration */
 	double conflict_s;                          /* NOTE */
 	bool crowded;                               /* NOTE of a time-out */
 	unsigned starts;                            /* MARK: of which nobody has heard that they ended, this one included */

@@ -290,9 +290,11 @@ static void build_note(struct tx *t, const struct job_run *r, const struct tx_wh
 		step(t, POLICY_ENTER, 0, "SET LOCAL synchronous_commit = off", 0);
 	if (r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, SQL_WORKER_FAILED_LOOK, 3, m->id_text, t->number, policy_note_name(r->note));
-	else
+	else if (r->kind != JOB_ROW)
 		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.note_batch($1, $2, $3, $4, $5, $6)", 6, m->id_text, t->number, who->worker,
 		     policy_note_name(r->note), r->message, t->mark);
+	if (r->note == POLICY_NOTE_LOSS)
+		step(t, POLICY_FINISH, 2, "SELECT drover.count_crash($1, $2) AS crashes", 2, m->id_text, flag(r->facts.server_lived));
 	if (r->note == POLICY_NOTE_TIMEOUT || r->note == POLICY_NOTE_WAIT) {
 		snprintf(t->count, sizeof(t->count), "%d", POLICY_SPLITS_MAX);
 		step(t, POLICY_FINISH, 2, SQL_WORKER_SPLITS, 2, m->id_text, t->count);
@@ -344,6 +346,8 @@ static void build_bury(struct tx *t, const struct job_run *r, const struct tx_wh
 
 	begin(t);
 	full_settings(t, m, who);
+	if (r->verdict.crashes) /* nobody else begins until the migration is paused for it */
+		step(t, POLICY_ENTER, 0, "SELECT pg_catalog.set_config('drover.crashed', 'true', true)", 0);
 	if (r->kind == JOB_ROW) {
 		claim_rows(t, r, false);
 		receipts(t, m);
@@ -492,7 +496,8 @@ static void read_parts(const PGresult *res, struct tx_answer *ret)
 							      .listed = PQgetvalue(res, i, c_listed)[0] == 't' };
 }
 
-static void read_note(const PGresult *res, const PGresult *splits, struct tx_answer *ret)
+/* @more: how many splits are under way, or how many crashes there were. */
+static void read_note(const PGresult *res, const PGresult *more, struct tx_answer *ret)
 {
 	const char *conflict_s = value(res, "conflict_s");
 
@@ -502,7 +507,8 @@ static void read_note(const PGresult *res, const PGresult *splits, struct tx_ans
 	ret->conflicts = (unsigned)number(res, "conflicts");
 	ret->losses = (unsigned)number(res, "losses");
 	ret->conflict_s = conflict_s != NULL ? strtod(conflict_s, NULL) : 0;
-	ret->crowded = number(splits, "splits") >= POLICY_SPLITS_MAX;
+	ret->crowded = number(more, "splits") >= POLICY_SPLITS_MAX;
+	ret->crashes = (unsigned)number(more, "crashes");
 }
 
 static void read_success(const struct tx *t, const struct job_run *r, const struct pg_op *op, struct tx_answer *ret)

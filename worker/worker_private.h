@@ -56,8 +56,8 @@ struct lane {
 	bool finishing;           /* the run is done, and freed in the next turn of the loop */
 	bool wants_renew;         /* its server became read-only */
 	/* a connection lost without a word: was it the way to the server, or did that crash? */
-	int64_t recovered; /* control's, when the transaction began */
-	bool weighing;     /* until control has asked again */
+	int64_t recovered, booted; /* control's, when the transaction began */
+	bool weighing;             /* until control has asked again */
 	uint64_t lost_ms;
 	struct tx_answer loss;
 	uint64_t sent_ms;          /* when the transaction under way was sent */
@@ -148,7 +148,8 @@ struct control {
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */
 	uint64_t answered_ms; /* ... and the last one that was answered */
-	int64_t recovered;    /* the server's last crash, as it tells; only to compare */
+	int64_t recovered;    /* the server's last crash, and its start as a whole, as it tells; only to compare */
+	int64_t booted;
 	struct buf ids, doing;
 };
 

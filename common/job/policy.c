@@ -151,17 +151,26 @@ static struct policy_verdict verdict(enum policy_act act, const char *why)
 	return (struct policy_verdict){ .act = act, .why = why };
 }
 
+/*
+ * Dead letters are few: what ran together is run one by one at once. So a replay, which may not be able to pause anything, finds the row that
+ * crashes the server with the second crash.
+ */
 static struct policy_verdict judge_loss(const struct policy_facts *f)
 {
 	struct policy_verdict v = verdict(POLICY_WAIT, "the server crashed");
+	bool known = f->losses >= (f->replay && f->server_lived ? POLICY_LOSSES_SPLIT : POLICY_LOSSES_PAUSE) &&
+		     (f->rows == 1 || !f->replay);
 
 	/* A row that was alone is known: its dead letter keeps it from being run again when the migration is resumed. */
-	if (f->losses >= POLICY_LOSSES_PAUSE) {
-		v = verdict(f->rows == 1 ? POLICY_BURY : POLICY_PAUSE, "the server crashed again and again while the same job ran");
+	if (known || (f->crashes >= POLICY_LOSSES_PAUSE && !f->over)) {
+		v = verdict(known && f->rows == 1 ? POLICY_BURY : POLICY_PAUSE,
+			    "the server crashed again and again while the same job ran");
+		if (!known)
+			v.why = "the server crashed again and again while jobs of this migration ran, at last this one";
 		v.crashes = true;
 		return v;
 	}
-	v.alone = f->losses >= POLICY_LOSSES_SPLIT;
+	v.alone = f->losses >= POLICY_LOSSES_SPLIT || f->replay;
 	if (v.alone && f->rows > 1)
 		v.act = POLICY_SPLIT;
 	return v;

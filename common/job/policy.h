@@ -55,10 +55,11 @@ struct policy_facts {
 	enum pg_class class;
 	enum policy_phase phase;
 	/* of the error */
-	bool silent;      /* PG_CLASS_OUTAGE: the connection ended without a word and the server has crashed: the job itself may be why */
-	bool ours;        /* PG_CLASS_CANCELLED: after our own deadline */
-	bool interrupted; /* PG_CLASS_CANCELLED: we asked, because the migration was stopped */
-	bool finished;    /* PG_CLASS_STOPPED: the migration is complete or cancelled, not paused */
+	bool silent;       /* PG_CLASS_OUTAGE: the connection ended without a word and the server has crashed: the job itself may be why */
+	bool server_lived; /* the same, and the server as a whole lived: one of its backends died, and it was the job's */
+	bool ours;         /* PG_CLASS_CANCELLED: after our own deadline */
+	bool interrupted;  /* PG_CLASS_CANCELLED: we asked, because the migration was stopped */
+	bool finished;     /* PG_CLASS_STOPPED: the migration is complete or cancelled, not paused */
 	enum policy_probe probe;
 	/* of the job */
 	bool replay;    /* a dead letter replayed, or a row's next attempt */
@@ -71,6 +72,7 @@ struct policy_facts {
 	unsigned attempts;  /* failures of its rows so far, this one included */
 	unsigned conflicts; /* so far, this one included */
 	unsigned losses;    /* crashes so far, this one included, of all that was split off the same batch */
+	unsigned crashes;   /* that the server as a whole survived, under any job or scan of the migration, this one included */
 	double conflict_s;  /* since the first of the conflicts in a row */
 	bool crowded;       /* too many splits are under way already */
 	bool others_commit; /* other jobs of this worker committed meanwhile */
@@ -93,7 +95,7 @@ struct policy_verdict {
 #define POLICY_CONFLICTS_SPLIT 2 /* conflicts until a job is split, so that only the locked row waits */
 #define POLICY_TIMEOUT_TRIES 3   /* at least, for a lone row: time-outs are not deterministic */
 #define POLICY_LOSSES_SPLIT 2    /* crashes of the server until a job runs alone and split ... */
-#define POLICY_LOSSES_PAUSE 3    /* ... and until its migration is paused */
+#define POLICY_LOSSES_PAUSE 3    /* ... and until its migration is paused; or crashes under any of its jobs */
 #define POLICY_SPLIT_WAYS 4      /* parts of a split: fewest transactions for one bad row, fewer for many */
 #define POLICY_SPLITS_MAX 64     /* unfinished parts of split batches in a migration, before time-outs split no more */
 

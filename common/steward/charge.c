@@ -22,7 +22,7 @@
 	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] "    \
 	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
 	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
-#define CRASHES_MAX 3      /* of the server in the same statement, until the migration is paused */
+#define CRASHES_MAX 3      /* of the server, until the migration is paused */
 #define GLANCE_MS 5000     /* its snapshot holds dead rows back for so long at most */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
@@ -101,31 +101,58 @@ int charge_load(struct charge *c, struct err *err)
 	return 0;
 }
 
+static const char *actor(const struct charge *c)
+{
+	return c->producer ? "producer" : c->who;
+}
+
 int charge_pause(struct charge *c, const char *reason, struct err *err)
 {
 	char id[16];
-	const char *params[] = { id, "{running}", "paused", c->producer ? "producer" : c->who, reason };
+	const char *params[] = { id, "{running}", "paused", actor(c), reason };
 
 	snprintf(id, sizeof(id), "%d", c->id);
 	return pg_exec(c->pg, SQL_MIGRATION_MOVE, 5, params, NULL, err);
 }
 
-/* Three crashes of the server in one and the same statement of the migration's are not tried a fourth time. */
-static int count_crash(struct charge *c, int64_t recovered, struct err *err)
+/* @ret, unless the server went as a whole: all crashes, those under the migration's jobs as well. */
+static int count_in_ledger(struct charge *c, bool lived, int64_t *ret, struct err *err)
 {
-	char reason[512];
-	const char *cursor = c->lost == CHARGE_SWEEP || c->lost == CHARGE_SWEEP_BLIND ? c->sweep_cursor : c->scan_cursor;
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	char id[16];
+	const char *params[] = { id, lived ? "true" : "false" };
 	int rc;
 
-	c->crashes += c->is_lost && recovered != c->at.recovered;
+	snprintf(id, sizeof(id), "%d", c->id);
+	rc = pg_exec(c->pg, "SELECT drover.count_crash($1, $2) AS crashes", 2, params, &res, err);
+	if (rc == 0 && lived)
+		*ret = pg_i64(res, 0, "crashes");
+	return rc;
+}
+
+/* After three crashes of the server the migration is paused, and after each one more. */
+static int count_crash(struct charge *c, int64_t recovered, int64_t booted, struct err *err)
+{
+	bool crashed = c->is_lost && recovered != c->at.recovered, lived = booted == c->at.booted;
+	char reason[512], id[16];
+	const char *params[] = { id, actor(c), reason };
+	const char *cursor = c->lost == CHARGE_SWEEP || c->lost == CHARGE_SWEEP_BLIND ? c->sweep_cursor : c->scan_cursor;
+	int64_t crashes;
+	int rc = 0;
+
 	c->is_lost = false;
 	c->at.recovered = recovered;
-	if (c->crashes < CRASHES_MAX)
-		return 0;
+	c->at.booted = booted;
+	crashes = c->crashes += crashed;
+	if (crashed)
+		rc = count_in_ledger(c, lived, &crashes, err);
+	if (rc != 0 || !crashed || crashes < CRASHES_MAX)
+		return rc;
 	c->crashes = 0;
 	snprintf(reason, sizeof(reason), "the server crashed again and again while the rows after key %.200s were looked at (%s)",
 		 cursor != NULL ? cursor : "{}", statement_names[c->lost]);
-	rc = charge_pause(c, reason, err);
+	snprintf(id, sizeof(id), "%d", c->id);
+	rc = pg_exec(c->pg, "SELECT drover.pause_for_crash($1, $2, $3)", 3, params, NULL, err);
 	return rc == 0 ? charge_look(c, err) : rc;
 }
 
@@ -165,7 +192,7 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 		rc = charge_pause(c, reason, err);
 		return rc == 0 ? charge_look(c, err) : rc;
 	}
-	return count_crash(c, pg_i64(res, 0, "recovered"), err);
+	return count_crash(c, pg_i64(res, 0, "recovered"), pg_i64(res, 0, "booted"), err);
 }
 
 int charge_look(struct charge *c, struct err *err)
@@ -308,6 +335,7 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 	if (rc != 0) {
 		/* Without a word: the next look tells whether the server crashed. */
 		c->is_lost = rc == ST_DISCONNECTED && why.sqlstate[0] == '\0';
+		c->crashes = c->is_lost && which == c->lost ? c->crashes : 0;
 		c->lost = which;
 		pg_rollback(c->pg);
 		if (err != NULL)

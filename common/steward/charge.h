@@ -50,7 +50,8 @@ struct charge_state {
 	bool has_failed;
 	int64_t batch_size;
 	int64_t rung;      /* how far the fleet gives way to others; 0: it does not */
-	int64_t recovered; /* the server's last crash, as it tells; only to compare */
+	int64_t recovered; /* the server's last crash, and its start as a whole, as it tells; only to compare */
+	int64_t booted;
 	struct settings settings;
 };
 
@@ -82,7 +83,7 @@ struct charge {
 	/* a connection that was lost without a word in a statement of the migration's */
 	bool is_lost; /* and the next look tells whether the server crashed */
 	enum charge_statement lost;
-	unsigned crashes; /* in a row */
+	unsigned crashes; /* in a row, under that statement */
 };
 
 void charge_init(struct charge *c, struct pg_sync *pg, struct redis_sync *redis, const char *who, int id,

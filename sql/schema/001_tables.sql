@@ -50,6 +50,9 @@ CREATE TABLE drover.migrations (
   auditor_until   timestamptz,
   audit_floor     bigint NOT NULL DEFAULT 0,   -- every batch with a smaller number is finished
   push_seq        bigint NOT NULL DEFAULT 0,   -- committed before each push; Redis's marker repeats it after the push
+  crashes         integer NOT NULL DEFAULT 0,  -- of the server under its statements, each counted once; from the third on each pauses it
+  crash_seen      timestamptz DEFAULT pg_stat_get_bgwriter_stat_reset_time(), -- the server's last crash that is known of, as it tells it
+  crash_paused    timestamptz,                 -- the last one that it was paused for
   -- the circuit breaker's window, counted in finished rows
   breaker_from    bigint NOT NULL DEFAULT 0,
   breaker_base    bigint NOT NULL DEFAULT 0,   -- finished rows when it last began to run

@@ -7,9 +7,10 @@
 --   DR005  changed rows are still pending: the migration does not converge
 --   DR006  the job was taken over from a dead worker: mark its start first
 -- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.run_first and drover.run_last (a part of
--- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of them that are pending), drover.windows (the window of each key claimed), drover.batch (number
--- of the batch claimed, or of the one it was split off; empty for row jobs), drover.changed, drover.left, drover.failed, drover.row, drover.next
--- (the key at which the rest of a batch begins that is done in slices).
+-- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of
+-- them that are pending), drover.windows (the window of each key claimed), drover.batch (number of the batch claimed, or of the one it was
+-- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed, drover.left, drover.failed, drover.row,
+-- drover.next (the key at which the rest of a batch begins that is done in slices).
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
@@ -18,15 +19,24 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uui
 CREATE FUNCTION drover.enter(p_migration integer, p_revision integer, p_replay boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  m record;
+  m         record;
+  recovered timestamptz := pg_stat_get_bgwriter_stat_reset_time();
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(1148348278, p_migration);
-  SELECT state, revision INTO m FROM drover.migrations WHERE id = p_migration;
+  SELECT state, revision, crashes, crash_seen, crash_paused INTO m FROM drover.migrations WHERE id = p_migration;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no migration %', p_migration USING ERRCODE = 'DR004';
   END IF;
   IF m.state <> 'running' AND NOT (p_replay AND m.state IN ('complete', 'limited')) THEN
     RAISE EXCEPTION 'the migration is %', m.state USING ERRCODE = 'DR002', DETAIL = m.state;
+  END IF;
+  -- Whoever was at work when a backend crashed says so first: this may be the crash that pauses the migration. Then until it has.
+  -- A server that was started anew as a whole recovers as it starts, and keeps nobody waiting.
+  IF clock_timestamp() BETWEEN recovered AND recovered + interval '10 s' AND recovered > pg_postmaster_start_time() + interval '300 ms'
+     AND (recovered IS DISTINCT FROM m.crash_seen
+          OR (m.crashes >= 3 AND recovered IS DISTINCT FROM m.crash_paused AND m.state = 'running'))
+     AND current_setting('drover.crashed', true) IS DISTINCT FROM 'true' THEN
+    RAISE EXCEPTION 'the server crashed just now' USING ERRCODE = '57P03';
   END IF;
   IF m.revision <> p_revision THEN
     RAISE EXCEPTION 'the migration is at revision %, not %', m.revision, p_revision USING ERRCODE = 'DR003';
@@ -252,6 +262,16 @@ LANGUAGE sql AS $$
     FROM noted n
 $$;
 
+-- Count the server's last crash against a migration under one of whose statements it happened: once, however many noticed; not if it went as a
+-- whole (p_lived). Returns how many there were.
+CREATE FUNCTION drover.count_crash(p_migration integer, p_lived boolean) RETURNS integer
+LANGUAGE sql AS $$
+  UPDATE drover.migrations
+     SET crashes = crashes + (p_lived AND crash_seen IS DISTINCT FROM pg_stat_get_bgwriter_stat_reset_time())::integer,
+         crash_seen = pg_stat_get_bgwriter_stat_reset_time()
+   WHERE id = p_migration RETURNING crashes
+$$;
+
 -- Mark a run of a batch that was taken over, in a transaction of its own. p_mark names the run: said twice, it counts once. Returns the runs of
 -- which nobody has heard that they ended, this one included; NULL if it is not queued.
 CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text, p_mark text, OUT starts integer, OUT rows integer)
@@ -431,6 +451,16 @@ BEGIN
   RETURN true;
 END $$;
 
+-- Pause a migration under which the server crashed again and again: once for each crash, however many were at work then. Whoever comes late,
+-- after an operator resumed it, does not pause it anew. Returns whether it was this that paused it.
+CREATE FUNCTION drover.pause_for_crash(p_migration integer, p_actor text, p_reason text) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE drover.migrations SET crash_paused = pg_stat_get_bgwriter_stat_reset_time()
+   WHERE id = p_migration AND crash_paused IS DISTINCT FROM pg_stat_get_bgwriter_stat_reset_time();
+  RETURN FOUND AND drover.set_state(p_migration, '{running}', 'paused', p_actor, p_reason);
+END $$;
+
 -- Pause a migration one of whose jobs crashed the server again and again; p_numbers of its batches, windows or dead letters (p_failed).
 -- What is set aside runs from now on as after three runs that ended in a death: alone and split, so that each resume finds the row that does it
 -- closer, at the price of one more crash at most. Windows of row jobs become batches for this. Returns whether it was this that paused it.
@@ -443,6 +473,10 @@ BEGIN
   IF p_failed THEN
     SELECT format('dead letter %s, key %s', min(id), (array_agg(key::text ORDER BY id))[1]) INTO v_where
       FROM drover.failed_jobs WHERE migration_id = p_migration AND id = ANY (p_numbers);
+    UPDATE drover.failed_jobs
+       SET losses = greatest(losses, 1),
+           marks = (array_remove(marks, p_mark) || array_fill('crash'::text, ARRAY[3]))[1:greatest(cardinality(array_remove(marks, p_mark)), 3)]
+     WHERE migration_id = p_migration AND id = ANY (p_numbers) AND state IN ('queued', 'retrying') AND p_set_aside;
   ELSE
     SELECT format('batch %s, %s rows, keys %s to %s', min(number), sum(rows), (array_agg(first_key::text ORDER BY number))[1],
                   (array_agg(last_key::text ORDER BY number DESC))[1]) INTO v_where
@@ -452,7 +486,7 @@ BEGIN
            marks = (array_remove(marks, p_mark) || array_fill('crash'::text, ARRAY[3]))[1:greatest(cardinality(array_remove(marks, p_mark)), 3)]
      WHERE migration_id = p_migration AND number = ANY (p_numbers) AND state IN ('queued', 'open') AND p_set_aside;
   END IF;
-  RETURN drover.set_state(p_migration, '{running}', 'paused', p_actor, p_reason || ': ' || left(v_where, 500));
+  RETURN drover.pause_for_crash(p_migration, p_actor, p_reason || ': ' || left(v_where, 500));
 END $$;
 
 -- Count dead letters against the circuit breaker, in a transaction after the one that buried them. Pauses the migration and says why

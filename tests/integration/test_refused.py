@@ -103,7 +103,8 @@ def own(own_pg_server, redis):
 
 
 def crashes(server):
-    return len(re.findall(r"was terminated by signal", server.log()))
+    """Of the server: several backends may have their part in one of them."""
+    return len(re.findall(r"all server processes terminated; reinitializing", server.log()))
 
 
 def small(pg, more, rows=200):
@@ -115,6 +116,14 @@ def wait_until_over(own):
     """Until nothing runs: paused (False) or complete (True)."""
     wait_for(lambda: state(own.pg, "m")[0] != "running", lambda: f"paused or complete, not {state(own.pg, 'm')}")
     return state(own.pg, "m")[0] == "complete"
+
+
+def resume(own):
+    """The next crash may come before its answer."""
+    count = "SELECT count(*) FROM drover.events WHERE action = 'resume'"
+    before = own.pg.value(count)
+    own.run("resume", "m", rc=None)
+    wait_for(lambda: own.pg.value(count) == before + 1, "it is resumed")
 
 
 @pytest.mark.parametrize("ledger", [False, True], ids=["pending", "ledger"])
@@ -134,7 +143,7 @@ def test_a_row_that_crashes_the_server_does_so_three_times_and_is_then_found_one
     resumes = 0
     while not wait_until_over(own):
         before, resumes = crashes(own_pg_server), resumes + 1
-        own.run("resume", "m")
+        resume(own)
         assert wait_until_over(own) or crashes(own_pg_server) <= before + 1
         assert resumes < 8
     print(f"{mode}, ledger {ledger}: {crashes(own_pg_server)} crashes, {resumes} resumes")
@@ -147,6 +156,59 @@ def test_a_row_that_crashes_the_server_does_so_three_times_and_is_then_found_one
     for worker in workers:
         worker.terminate()
         worker.wait()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_many_rows_that_crash_the_server_do_so_three_times_in_all_and_once_after_each_resume(own, own_pg_server, mode):
+    small(own.pg, """CREATE FUNCTION bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                       IF NEW.id % 20 = 2 THEN PERFORM crash(); END IF; RETURN NEW; END $$;
+                     CREATE TRIGGER bad BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION bad()""")
+    queue(own, migration(own, "-- drover: batch-size 20\n-- drover: set b = a", mode))
+    for name in ("a", "b"):
+        own.worker("--name", name, "--concurrency", "2")
+    assert not wait_until_over(own)
+    assert crashes(own_pg_server) == 3
+    for resumes in range(1, 3):
+        resume(own)
+        assert not wait_until_over(own)
+        assert crashes(own_pg_server) == 3 + resumes
+
+
+def test_one_crash_pauses_once_however_late_the_second_job_says_so(pg, drover):
+    """Two jobs may have been at work, and the second hears of it only after somebody has resumed the migration."""
+    table(pg, 100)
+    queue(drover, migration(drover, "-- drover: batch-size 50\n-- drover: set b = a"))
+    pg.sql("UPDATE drover.migrations SET crash_seen = NULL, crashes = 2")
+    late = "SELECT drover.pause_crashing(1, ARRAY[{}], false, true, 'w', 'the server crashed', '')"
+    assert [pg.value("SELECT drover.count_crash(1, true)") for _ in range(2)] == [3, 3]
+    assert pg.value(late.format(1)) is True and state(pg, "m")[0] == "paused"
+    drover.run("resume", "m")
+    assert pg.value(late.format(2)) is False and state(pg, "m")[0] == "running"
+    assert pg.value("SELECT bool_and(cardinality(marks) = 3) FROM drover.batches") is True, "both are set aside"
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["complete", "running"])
+def test_a_replay_that_crashes_the_server_does_so_twice_and_is_dead_again(own, own_pg_server, over):
+    """The others that were replayed with it are done. Only a migration that runs can be paused for it, and only after three crashes."""
+    pg = own.pg
+    small(pg, "ALTER TABLE t ADD CONSTRAINT nice CHECK (b IS NULL OR id % 30 <> 14)", 400)
+    path = migration(own, "-- drover: set b = a")
+    finish(own, path, rc=4)
+    pg.sql("""ALTER TABLE t DROP CONSTRAINT nice;
+              CREATE FUNCTION bad() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 134 THEN PERFORM crash(); END IF; RETURN NEW; END $$;
+              CREATE TRIGGER bad BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION bad()""")
+    if not over:
+        pg.sql("UPDATE drover.migrations SET state = 'running'")
+    own.worker("--concurrency", "2")
+    own.run("retry", "all")
+    done = "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'dead') FROM drover.failed_jobs"
+    wait_for(lambda: pg.value("SELECT count(*) FROM drover.failed_jobs WHERE state IN ('queued', 'retrying')") == 0 or state(pg, "m")[0] == "paused",
+             "all are settled")
+    if state(pg, "m")[0] == "paused":
+        own.run("resume", "m")
+    wait_for(lambda: pg.sql(done) == [(12, 1)], lambda: f"all but one are done, not {pg.sql(done)}")
+    assert dead(pg, "m") == [["134"]] and "crashed" in pg.value("SELECT message FROM drover.failed_jobs WHERE state = 'dead'")
+    assert crashes(own_pg_server) == 2
 
 
 @pytest.mark.parametrize("mode", MODES)

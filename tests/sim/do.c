@@ -154,6 +154,8 @@ static void lose(struct world *w, unsigned slot)
 		return;
 	}
 	a.silent = goes_wrong(w, FAULT_SILENT);
+	a.server_lived = a.silent && choose(w, 2, "whether the server as a whole lives") == 0;
+	w->crash = (uint8_t)(w->crash + a.server_lived);
 	if ((w->setup.broken & BROKEN_LOSS_IS_DONE) != 0)
 		memset(&a, 0, sizeof(a));
 	job_run_on_tx(s->run, &a);

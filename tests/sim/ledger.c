@@ -432,6 +432,13 @@ static void note(struct world *w, struct job_run *r, struct tx_answer *a)
 	int64_t number = r->entries[0]->job.number;
 	struct batch *b = &w->batches[number];
 
+	if (r->note == POLICY_NOTE_LOSS && r->facts.server_lived) {
+		w->crashes = (uint8_t)(w->crashes + (w->crash_seen != w->crash));
+		w->crash_seen = w->crash;
+		a->crashes = w->crashes;
+	}
+	if (r->kind == JOB_ROW || (r->kind == JOB_FAILED && r->n > 1))
+		return;
 	if (r->kind == JOB_FAILED) {
 		a->settled = !is_open(&w->failed[number]);
 		a->rows = 1;

@@ -318,7 +318,8 @@ static void put_run(struct out *o, const struct job_run *r)
 		return;
 	put(o, f->class);
 	put(o, f->phase);
-	put(o, (unsigned)f->silent | (unsigned)f->ours << 1 | (unsigned)f->others_commit << 2 | (unsigned)f->probe << 3);
+	put(o, (unsigned)f->server_lived << 4 | (unsigned)f->silent | (unsigned)f->ours << 1 | (unsigned)f->others_commit << 2 |
+		       (unsigned)f->probe << 3);
 	put(o, f->again);
 }
 
@@ -426,6 +427,8 @@ static size_t put_world(struct out *o, const uint8_t *order)
 	put(o, w->push_from);
 	put(o, w->push_to);
 	put(o, w->floor);
+	put(o, w->crashes);
+	put(o, w->crash != w->crash_seen);
 	for (size_t i = 0; w->seen.walked && i < sizeof(w->seen.batches); i++)
 		put(o, w->seen.batches[i]);
 	for (size_t i = 0; w->seen.walked && i < sizeof(w->seen.failed); i++)

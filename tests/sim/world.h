@@ -177,7 +177,9 @@ struct world {
 	/* the producer, or `drover retry`: rows found so far; jobs from .. to are committed and not pushed yet */
 	uint8_t found, push_from, push_to, push_kind;
 	uint8_t floor; /* of the audit */
-	struct {       /* what a late auditor saw */
+	uint8_t crash, crash_seen,
+		crashes; /* that the server as a whole survived: the last one, the last that was counted, how many were */
+	struct {         /* what a late auditor saw */
 		bool walked, saved;
 		uint8_t batches[BATCHES_MAX / 8], failed[ROWS_MAX / 8 + 1], rows[ROWS_MAX / 8];
 	} seen;

@@ -15,6 +15,8 @@
 	{                     \
 		__VA_ARGS__   \
 	}
+/* of a backend; the server as a whole lived */
+#define CRASH(...) FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .server_lived = true, .noted = true, __VA_ARGS__)
 
 static void every_error_has_one_fate(void **state)
 {
@@ -52,6 +54,12 @@ static void every_error_has_one_fate(void **state)
 		  POLICY_PAUSE },
 		{ "a row lost three times", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .rows = 1, .losses = 3),
 		  POLICY_BURY },
+		{ "the third crash of a migration's", CRASH(.rows = 9, .losses = 1, .crashes = 3), POLICY_PAUSE },
+		{ "the second", CRASH(.rows = 9, .losses = 1, .crashes = 2), POLICY_WAIT },
+		{ "replays lost once", CRASH(.replay = true, .rows = 9, .losses = 1, .crashes = 1), POLICY_SPLIT },
+		{ "a replay lost twice", CRASH(.replay = true, .rows = 1, .losses = 2, .crashes = 2), POLICY_BURY },
+		{ "a replay lost once, and nothing can be paused",
+		  CRASH(.replay = true, .over = true, .rows = 1, .losses = 1, .crashes = 3), POLICY_WAIT },
 		{ "lost, and done meanwhile", FACTS(.class = PG_CLASS_OUTAGE, .silent = true, .noted = true, .settled = true), POLICY_ACK },
 		/* conflicts */
 		{ "a conflict", FACTS(.class = PG_CLASS_CONFLICT, .phase = POLICY_TRANSFORM), POLICY_NOTE },
