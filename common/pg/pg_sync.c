@@ -1,4 +1,4 @@
-#include "pg/pg_sync.h"
+#include "pg/pg_sync_private.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,20 +14,9 @@
 #include "core/clock.h"
 #include "core/outage.h"
 #include "pg/pg_error.h"
-#include "pg/pg_url.h"
 
 #define SLICE_MS 100   /* longest sleep between two looks at the stop flag */
 #define CANCEL_MS 1000 /* longest wait for a cancel request to be sent */
-
-struct pg_sync {
-	PGconn *conn; /* NULL: lost */
-	struct pg_url url;
-	const volatile sig_atomic_t *stop;
-	uint64_t connect_ms;  /* per host */
-	uint64_t deadline_ms; /* per call */
-	PGresult *failed;     /* of the last call */
-	char parting[6];      /* sqlstate of the notice with which the server says good-bye */
-};
 
 static uint64_t now_ms(void)
 {
@@ -142,7 +131,7 @@ static void on_notice(void *arg, const PGresult *res)
 		snprintf(c->parting, sizeof(c->parting), "%.5s", sqlstate);
 }
 
-static int connect_once(struct pg_sync *c, struct err *err)
+int pg_sync_connect_once(struct pg_sync *c, struct err *err)
 {
 	uint64_t until = now_ms() + connect_deadline_ms(c);
 	PostgresPollingStatusType want = PGRES_POLLING_WRITING;
@@ -181,7 +170,7 @@ static int connect_waiting(struct pg_sync *c, struct outage *outage, struct err 
 	}
 	for (;;) {
 		struct err why = ERR_INIT;
-		int rc = connect_once(c, &why);
+		int rc = pg_sync_connect_once(c, &why);
 
 		if (rc == 0) {
 			outage_over(outage, now_ms());
@@ -227,7 +216,7 @@ int pg_sync_try_open(struct pg_sync **ret, const char *url, const char *applicat
 		return rc;
 	if (each_ms > 0)
 		c->connect_ms = each_ms;
-	rc = connect_once(c, err);
+	rc = pg_sync_connect_once(c, err);
 	if (rc != 0) {
 		pg_sync_free(c);
 		return rc;
@@ -266,7 +255,7 @@ int pg_sync_try_reopen(struct pg_sync *c, struct err *err)
 	PQclear(c->failed);
 	c->failed = NULL;
 	drop(c);
-	return connect_once(c, err);
+	return pg_sync_connect_once(c, err);
 }
 
 void pg_sync_free(struct pg_sync *c)
@@ -307,6 +296,23 @@ const volatile sig_atomic_t *pg_sync_set_stop(struct pg_sync *c, const volatile 
 
 /* ------------------------------------------------------------ statements */
 
+/* Wait for @events of a call under way. */
+static int wait_call(struct pg_sync *c, short events, uint64_t until_ms, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc = wait_socket(c, PQsocket(c->conn), events, until_ms < c->look_ms ? until_ms : c->look_ms, &why);
+
+	if (rc == 0) {
+		pg_sync_heard(c);
+		return 0;
+	}
+	if (rc == ST_TIMEOUT && now_ms() < until_ms)
+		return pg_sync_silent(c, err);
+	if (err != NULL)
+		*err = why;
+	return rc;
+}
+
 /* The next result, NULL between statements. Sends what is still unsent meanwhile. */
 static int next_result(struct pg_sync *c, uint64_t until_ms, PGresult **ret, struct err *err)
 {
@@ -320,7 +326,7 @@ static int next_result(struct pg_sync *c, uint64_t until_ms, PGresult **ret, str
 			*ret = PQgetResult(c->conn);
 			return 0;
 		}
-		rc = wait_socket(c, PQsocket(c->conn), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), until_ms, err);
+		rc = wait_call(c, (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), until_ms, err);
 		if (rc != 0)
 			return give_up(c, rc);
 		if (!PQconsumeInput(c->conn))
@@ -339,6 +345,7 @@ static int start(struct pg_sync *c, struct err *err)
 {
 	PQclear(c->failed);
 	c->failed = NULL;
+	pg_sync_heard(c);
 	return c->conn != NULL ? 0 : err_set(err, ST_DISCONNECTED, "the connection to PostgreSQL is lost");
 }
 

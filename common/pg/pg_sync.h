@@ -2,7 +2,8 @@
  * pg_sync.h - PostgreSQL for code that may block: the console, the producer, a worker's steward thread.
  *
  * One connection, used by one thread at a time. Every call has a deadline and ends early when the stop flag is set: a signal
- * handler that sets it is noticed at once. What was running on the server is cancelled then, and the connection is closed.
+ * handler that sets it is noticed at once. What was running on the server is cancelled then, and the connection is closed. A call that hears
+ * nothing for 5 s asks on a second connection whether the server is at work for it, and is lost (ST_DISCONNECTED) if twice it is not.
  *
  * Statements are unnamed, parameters text, client_encoding UTF8: it works through a pooler in transaction mode. A connection that broke
  * stays broken (every call: ST_DISCONNECTED) until pg_sync_reopen().

@@ -64,6 +64,30 @@ def test_a_connection_lost_while_it_registers_is_waited_for(pg, drover, request_
     assert pg.value("SELECT count(*) FROM drover.migrations") == 1
 
 
+def test_an_answer_that_was_lost_and_that_nobody_tells_of_is_not_waited_for(pg, drover):
+    """The way that there is carries nothing any more, and keepalive does not notice; new ones work."""
+    fill(pg, 300)
+    with Proxy(pg.server.socket) as proxy:
+        producer = drover.popen("produce", drover.migration("m", SET), "--wait", env={"DATABASE_URL": proxy.url(pg.url)})
+        wait_for(lambda: pg.value("SELECT to_regclass('drover.migrations') IS NOT NULL") and pg.value("SELECT scan_done_at IS NOT NULL FROM drover.migrations"),
+                 "it has scanned")
+        proxy.silence(lost=True)
+        proxy.heal()
+        producer.wait_for_log("PostgreSQL is away.*the answer was lost")
+        worker = drover.worker()
+        assert "complete" in producer.wait(60).out
+    assert left(pg) == 0
+    worker.terminate()
+    worker.wait()
+
+
+def test_a_statement_that_takes_its_time_is_waited_for(pg, drover):
+    fill(pg, 100, """CREATE FUNCTION slow(i int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                       PERFORM pg_sleep(13 * (i = 50)::int); RETURN true; END $$""")
+    assert "lost" not in drover.run("produce", drover.migration("m", SET + "-- drover: pending b IS NULL AND slow(id)\n")).err
+    assert pg.value("SELECT rows_found FROM drover.migrations") == 100
+
+
 def test_without_wait_the_workers_sweep_and_complete(pg, drover):
     """Rows turn up behind the cursor after the producer has gone."""
     fill(pg, 300)
