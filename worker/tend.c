@@ -25,7 +25,10 @@ static void work(uv_work_t *uv)
 static void say(struct tend *a)
 {
 	if (a->result.pushed > 0)
-		log_warn("redis.refilled", "jobs=%" PRIu64 " why='Redis had lost them: pushed again from the ledger'", a->result.pushed);
+		log_warn("redis.refilled",
+			 "jobs=%" PRIu64
+			 " why='due by the ledger, and not in Redis: lost there, or taken back by a crash of PostgreSQL; pushed again'",
+			 a->result.pushed);
 	if (a->result.found_rows > 0 || a->result.completed > 0 || a->result.foreign > 0)
 		log_info("tend.done", "found_rows=%" PRIu64 " completed=%u foreign=%" PRIu64, a->result.found_rows, a->result.completed,
 			 a->result.foreign);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lua.h"
 #include "redis/redis_sync.h"
 
 struct walk {
@@ -37,6 +38,22 @@ static int see_entry(struct walk *w, const redisReply *entry, struct err *err)
 	return see(w, fields->element[1]->str, (size_t)fields->element[1]->len, err);
 }
 
+/* [how many entries, the last one, [entry, ...]], as lua/walk.lua gives them. */
+static int see_page(struct walk *w, const redisReply *page, char *ret_last, size_t size, size_t *ret_n, struct err *err)
+{
+	const redisReply *entries = page->elements == 3 ? page->element[2] : NULL;
+	int rc = 0;
+
+	if (entries == NULL || entries->type != REDIS_REPLY_ARRAY || page->element[0]->type != REDIS_REPLY_INTEGER ||
+	    page->element[1]->type != REDIS_REPLY_STRING)
+		return err_set(err, ST_REDIS, "Redis: unexpected answer to a look at the stream");
+	*ret_n = (size_t)page->element[0]->integer;
+	snprintf(ret_last, size, "(%.40s", page->element[1]->str);
+	for (size_t i = 0; i < entries->elements && rc == 0; i++)
+		rc = see_entry(w, entries->element[i], err);
+	return rc;
+}
+
 static int walk_stream(struct walk *w, struct err *err)
 {
 	char from[48] = "-";
@@ -44,15 +61,12 @@ static int walk_stream(struct walk *w, struct err *err)
 
 	while (n == WALK_PAGE) {
 		redisReply *page = NULL;
-		int rc = redis_cmd(w->queue->redis, &page, err, "XRANGE %s %s + COUNT %d", w->queue->keys.jobs, from, WALK_PAGE);
+		int rc = redis_cmd(w->queue->redis, &page, err, "EVAL %s 1 %s %s %s %d", LUA_WALK, w->queue->keys.jobs, JOB_GROUP, from,
+				   WALK_PAGE);
 
 		if (rc != 0)
 			return rc;
-		n = page->type == REDIS_REPLY_ARRAY ? page->elements : 0;
-		for (size_t i = 0; i < n && rc == 0; i++)
-			rc = see_entry(w, page->element[i], err);
-		if (n > 0 && page->element[n - 1]->elements > 0 && page->element[n - 1]->element[0]->type == REDIS_REPLY_STRING)
-			snprintf(from, sizeof(from), "(%.40s", page->element[n - 1]->element[0]->str);
+		rc = see_page(w, page, from, sizeof(from), &n, err);
 		freeReplyObject(page);
 		if (rc != 0)
 			return rc;

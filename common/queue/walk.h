@@ -23,7 +23,7 @@ struct walk_counts {
 
 /**
  * The delayed set, the stream, and the delayed set again: a job that moves from one to the other meanwhile is seen, perhaps twice.
- * Leased jobs lie in the stream until they are deleted, so they are seen too. @ret may be NULL.
+ * Leased jobs lie in the stream until they are acknowledged, so they are seen too; what is acknowledged and still lies there is not. @ret may be NULL.
  */
 MUST_CHECK int walk_jobs(struct queue *q, walk_fn fn, void *arg, struct walk_counts *ret, struct err *err);
 

@@ -23,7 +23,7 @@ struct steward;
 /* What one call did, for the log and the metrics. */
 struct steward_report {
 	unsigned tended;     /* migrations that this steward held the lease of */
-	uint64_t pushed;     /* jobs that Redis had lost */
+	uint64_t pushed;     /* jobs that are due by the ledger and were not in Redis */
 	uint64_t swept_rows; /* looked at by sweeps */
 	uint64_t found_rows; /* that turned up behind the cursor, pushed */
 	unsigned completed;  /* migrations that became complete or limited */

@@ -83,6 +83,28 @@ def test_entries_that_redis_lost_silently_are_pushed_again(pg, drover, redis):
     assert_every_row_once(pg)
 
 
+def test_what_a_crash_of_postgresql_took_back_does_not_wait_for_an_older_job(pg, drover, redis):
+    """Its entry is acknowledged, and still there behind one that is pending: nobody would deliver it."""
+    table(pg)
+    queue(drover, migration(drover))
+    jobs, client = stream(pg, "m"), redis.client(decode_responses=False)
+    ((_, ((oldest, _),)),) = client.xreadgroup("workers", "slow", {jobs: ">"}, count=1)
+
+    def done(number):
+        client.xclaim(jobs, "workers", "slow", 0, [oldest], idle=0)  # it lives
+        return pg.value("SELECT state = 'done' FROM drover.batches WHERE number = %s", (number,))
+
+    worker = drover.worker()
+    numbers = [number for number, in pg.sql("SELECT number FROM drover.batches ORDER BY 1")]
+    wait_for(lambda: all(map(done, numbers[1:])), "all the others are done")
+    assert client.xlen(jobs) == 20
+    pg.sql(f"""UPDATE drover.batches SET state = 'queued', rows_changed = 0, completed_at = NULL WHERE number = {numbers[5]};
+               UPDATE drover.lane_counts SET rows_changed = rows_changed - 10; UPDATE t SET n = 0 WHERE id BETWEEN 51 AND 60""")
+    wait_for(lambda: done(numbers[5]), lambda: f"it is done again: {worker!r}")
+    wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+    assert_every_row_once(pg)
+
+
 @pytest.fixture
 def own(own_pg_server, redis):
     """(database, programs) on a PostgreSQL of this test's own."""
