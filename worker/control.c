@@ -264,6 +264,10 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 		if (text(res, row, "id")[0] != '\0')
 			read_migration(w, res, row);
 	tidy(w);
+	if (!worker_shares(w))
+		c->sharing_ms = 0;
+	else if (c->sharing_ms == 0)
+		c->sharing_ms = worker_now();
 	if (c->started && is_true(res, 0, "restart_asked") && !w->draining)
 		drain_begin(w, "restart");
 	if (next_to_load(w) != NULL)
@@ -300,7 +304,17 @@ static const char *standing(const struct worker *w)
 /* Whoever has a short lease must not be taken for dead (worker_unblock.sql) between two heartbeats. */
 static uint64_t beat_every(const struct worker *w)
 {
-	return w->options->lease_ms / 3 < WORKER_BEAT_MS ? w->options->lease_ms / 3 : WORKER_BEAT_MS;
+	uint64_t most = w->control.sharing_ms != 0 ? WORKER_SHARING_BEAT_MS : WORKER_BEAT_MS;
+
+	return w->options->lease_ms / 3 < most ? w->options->lease_ms / 3 : most;
+}
+
+/* Not before all others have had the time to learn of the limit, and to tell of themselves more often. */
+static uint64_t fresh_ms(const struct worker *w)
+{
+	uint64_t since = w->control.sharing_ms;
+
+	return since != 0 && worker_now() - since >= WORKER_SHARING_BEAT_MS ? WORKER_SHARING_FRESH_MS : WORKER_FRESH_MS;
 }
 
 static bool ask_poll(struct worker *w)
@@ -308,11 +322,11 @@ static bool ask_poll(struct worker *w)
 	struct control *c = &w->control;
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
 	const struct strvec *only = w->options->migrations;
-	char pid[16], lanes[16], jobs[24], rows[24];
+	char pid[16], lanes[16], jobs[24], rows[24], fresh[24];
 	const char *const beat[] = { w->name, w->host, pid,  DROVER_VERSION,         lanes, standing(w),
 				     NULL,    jobs,    rows, c->started ? "f" : "t", NULL };
 	const char *beat_params[ARRAY_SIZE(beat)];
-	const char *poll_params[3];
+	const char *poll_params[4];
 	/* A pooler's server may carry another client's settings, read-only transactions among them. */
 	struct pg_step steps[4] = { { BEGIN_WRITING, 0, NULL, 0 } };
 	unsigned n = 1;
@@ -329,6 +343,8 @@ static bool ask_poll(struct worker *w)
 	poll_params[0] = w->name;
 	poll_params[1] = c->ids.data;
 	poll_params[2] = names.len > 0 ? names.data : NULL;
+	snprintf(fresh, sizeof(fresh), "%" PRIu64, fresh_ms(w));
+	poll_params[3] = fresh;
 	if (w->named && (!c->started || c->told != beat[5] || worker_now() - c->beat_ms >= beat_every(w))) {
 		snprintf(pid, sizeof(pid), "%d", (int)getpid());
 		snprintf(lanes, sizeof(lanes), "%u", w->nlanes);
@@ -341,7 +357,7 @@ static bool ask_poll(struct worker *w)
 		c->standing = beat[5];
 		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
 	}
-	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, 3, poll_params, 1 };
+	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, ARRAY_SIZE(poll_params), poll_params, 1 };
 	c->beating = n == 3;
 	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
 	c->step = CONTROL_POLL;

@@ -68,6 +68,17 @@ unsigned worker_lanes_for(const struct worker *w, const struct mig *m)
 	return (unsigned)n;
 }
 
+bool worker_shares(const struct worker *w)
+{
+	const struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		if (m->state == MIG_RUNNING &&
+		    (m->settings.max_lanes > 0 || m->settings.max_rows_per_s > 0 || mig_response(m)->lane_part == 0))
+			return true;
+	return false;
+}
+
 bool worker_is_able(const struct worker *w)
 {
 	bool lane_up = false;

@@ -30,6 +30,10 @@
 
 #define WORKER_POLL_MS 400
 #define WORKER_BEAT_MS 5000
+#define WORKER_FRESH_MS 12000 /* a worker that was not heard of for longer is not counted ... */
+/* The same where a migration has a limit that the workers share: what a dead one has of it lies idle until the others know. */
+#define WORKER_SHARING_BEAT_MS 2000
+#define WORKER_SHARING_FRESH_MS 5000
 #define WORKER_HELD_MAX 32768 /* entries of all migrations that are held at most */
 #define WORKER_PROMOTE_MS 1000
 
@@ -134,6 +138,7 @@ struct control {
 	struct loop_timer *timer;
 	struct mig *loading;      /* CONTROL_PLAN */
 	uint64_t beat_ms;         /* of the last heartbeat */
+	uint64_t sharing_ms;      /* since when some limit is shared; 0: none is */
 	bool started;             /* the first heartbeat is out */
 	bool polled;              /* the first poll was answered */
 	bool urgent;              /* poll again at once */
@@ -283,6 +288,7 @@ void worker_remove(struct worker *w, struct mig *m);
 size_t worker_held(const struct worker *w);
 bool worker_is_able(const struct worker *w); /* Redis and a lane's server are there */
 bool worker_may_run(const struct worker *w, const struct mig *m);
+bool worker_shares(const struct worker *w); /* does any migration have a limit of the whole fleet? */
 unsigned worker_lanes_for(const struct worker *w, const struct mig *m);
 void worker_stop_mig(struct worker *w, struct mig *m); /* it is not running any more */
 

@@ -1,5 +1,6 @@
 -- worker_poll: what a worker must know twice a second.
--- $1 its name, $2 bigint[] ids of the migrations that it knows already, $3 text[] names it is restricted to (NULL: all).
+-- $1 its name, $2 bigint[] ids of the migrations that it knows already, $3 text[] names it is restricted to (NULL: all), $4 the ms for which a
+-- heartbeat of another worker is fresh.
 -- Returns a row per migration, at least one (id is then NULL): restart_asked; first (no worker that runs comes before it by name); recovered
 -- (when the server last began its statistics anew, in microseconds, which it does after a crash alone); booted (when it was started as a
 -- whole, which a crash of one backend does not change); then the migration, with how far the fleet gives way (rung), whether nobody else
@@ -18,7 +19,7 @@ SELECT coalesce(w.restart_asked, false) AS restart_asked,
                FROM drover.migrations AS m LEFT JOIN drover.throttle AS t ON t.migration_id = m.id
               CROSS JOIN LATERAL (SELECT pg_catalog.count(*) + 1 AS alive, pg_catalog.count(*) FILTER (WHERE name < $1) AS rank
                                     FROM drover.workers
-                                   WHERE heartbeat_at > pg_catalog.now() - interval '12 s' AND state = 'running' AND name <> $1
+                                   WHERE heartbeat_at > pg_catalog.now() - $4::double precision * interval '1 ms' AND state = 'running' AND name <> $1
                                      AND (migrations IS NULL OR m.name = ANY (migrations))) AS s
               WHERE (m.state = 'running' OR m.id = ANY ($2::bigint[])
                      OR (m.state IN ('complete', 'limited')

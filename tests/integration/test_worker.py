@@ -175,6 +175,21 @@ def test_the_only_lane_goes_to_a_worker_that_can_use_it(pg, drover, why):
     assert first.running and pg.sql("SELECT DISTINCT worker FROM drover.batches") == [("b",)]
 
 
+def test_the_only_lane_goes_to_another_worker_when_the_one_that_has_it_is_killed(pg, drover):
+    """Not with its lease, which is long here: what it held waits for that, the others do not."""
+    table(pg)
+    gate = Gate(pg, who="drover a/%")
+    path = migration(drover, GATED, lock_timeout=600)
+    drover.run("init")
+    drover.run("config", "max_lanes=1", "batch_size=10")
+    queue(drover, path)
+    first, _ = (drover.worker("--name", name, "--lease", "10m") for name in ("a", "b"))
+    gate.wait()
+    first.kill()
+    wait_for(lambda: rows_done(pg, "m") > 0, "b works, though a's lease goes on", 60)
+    gate.open()
+
+
 def test_restart_asks_every_worker_to_drain(pg, drover):
     drover.run("init")
     workers = [drover.worker("--name", name) for name in ("a", "b")]
