@@ -13,6 +13,8 @@ from lib.process import wait_for
 from lib.proxy import DOWN, UP, Proxy
 from lib.redis_server import Redis
 from lib.scenario import stream
+from lib.sentinel import Watched
+from lib.standby import Pair
 
 DEFAULT_LEASE_S = 12
 LANES = 4
@@ -33,15 +35,19 @@ FILE = """-- drover: table t
 class Case:
     """One run, one fault. Jobs are single rows that take job_s; a row says when its transaction began, and when it was done."""
 
-    def __init__(self, servers, lease_s, workers=1, rows=0, job_s=2.0, proxied=None, own_pg=False, failover=False):
+    def __init__(self, servers, lease_s, workers=1, rows=0, job_s=2.0, proxied=None, own_pg=False, failover=False, watched=False,
+                 pair=None):
         self.lease_s, self.rows, self.job_s = lease_s, rows or AHEAD * workers, job_s
         self.closing = []
         self.held = None  # ids that the fault holds up; None: all that are not done
         with servers.starting:
-            self.server = self.enter(Postgres()) if own_pg else servers.postgres
-            self.redis = self.enter(Redis(tcp=failover))
+            self.pair = self.enter(Pair(sync=pair == "synchronous")) if pair else None
+            self.server = self.pair.primary if pair else self.enter(Postgres()) if own_pg else servers.postgres
+            self.watched = self.enter(Watched()) if watched else None
+            self.redis = self.watched.servers[0] if watched else self.enter(Redis(tcp=failover))
             self.pg = self.server.database()
-        pg_url, redis_url = self.pg.url, self.redis.url
+        pg_url = self.pair.url(self.pg.name) if pair else self.pg.url
+        redis_url = self.watched.url if watched else self.redis.url
         self.proxy = None
         if proxied == "redis" or failover:
             self.proxy = self.enter(Proxy(self.redis.socket))
@@ -94,7 +100,7 @@ class Case:
             if process.running:
                 process.kill()
         self.drover.close()
-        if self.server not in self.closing:
+        if self.server not in self.closing and not self.pair:
             self.pg.drop()
         for resource in reversed(self.closing):
             resource.__exit__(None, None, None)
@@ -207,6 +213,20 @@ def fail_over(case):
     return time.time()
 
 
+def sentinels_promote(case):
+    """The master is killed; from when its replica is the master."""
+    case.redis.kill()
+    wait_for(lambda: case.watched.master() is case.watched.servers[1], "the replica is promoted")
+    return time.time()
+
+
+def promote_standby(case):
+    """The primary is killed; from when the standby takes writes."""
+    case.pair.fail_over()
+    case.pg = case.pair.promoted(case.pg)
+    return time.time()
+
+
 def terminate_backends(case):
     case.pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
     return time.time()
@@ -253,6 +273,7 @@ FAULTS = [
     ("Redis: group destroyed", destroy_group, MID),
     ("Redis: some of the unread jobs gone", delete_some, {"rows": 280, "job_s": 0.3}),
     ("Redis: failover, last second lost", fail_over, {**MID, "rows": 200, "failover": True}),
+    ("Redis: master killed, Sentinels promote", sentinels_promote, {**MID, "rows": 200, "watched": True}),
     ("way to Redis cut", cut, {**MID, "proxied": "redis"}),
     ("way to Redis silent", silence(), {**MID, "rows": 80, "proxied": "redis"}),
     ("way to Redis silent, to it alone", silence(UP), {**MID, "rows": 80, "proxied": "redis"}),
@@ -260,6 +281,8 @@ FAULTS = [
     ("PostgreSQL: backends terminated", terminate_backends, {}),
     ("PostgreSQL: backends terminated in mid-run", terminate_backends, MID),
     ("PostgreSQL: restarted (from its end)", restart_postgres, {**MID, "own_pg": True}),
+    ("PostgreSQL: primary killed, standby promoted", promote_standby, {**MID, "rows": 200, "pair": "synchronous"}),
+    ("PostgreSQL: the same, asynchronous standby promoted", promote_standby, {**MID, "rows": 200, "pair": "asynchronous"}),
     ("way to PostgreSQL cut", cut, {"proxied": "postgres"}),
     ("way to PostgreSQL silent", silence(), {**MID, "proxied": "postgres"}),
     ("way to PostgreSQL silent, to it alone", silence(UP), {**MID, "proxied": "postgres"}),

@@ -181,6 +181,13 @@ class Database:
         server.sql(sql.SQL("CREATE DATABASE {} " + options).format(sql.Identifier(self.name)))
         self.url = server.url(self.name)
 
+    @classmethod
+    def at(cls, server, name):
+        """One that is there."""
+        self = cls.__new__(cls)
+        self.server, self.name, self.roles, self.url = server, name, [], server.url(name)
+        return self
+
     def conn(self, user="postgres", **kwargs):
         return self.server.conn(self.name, user, **kwargs)
 

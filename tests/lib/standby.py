@@ -1,6 +1,6 @@
 """A primary and its streaming standby, both on TCP ports, as one URL of two hosts."""
 
-from lib.postgres import Postgres
+from lib.postgres import Database, Postgres
 from lib.process import run_as_server_user, wait_for
 
 
@@ -32,6 +32,10 @@ class Pair:
     def url(self, dbname):
         return (f"postgresql://postgres@127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}/{dbname}"
                 "?target_session_attrs=read-write")
+
+    def promoted(self, database):
+        """A database of the primary's, as it is on the standby."""
+        return Database.at(self.standby, database.name)
 
     def fall_behind(self):
         """The standby receives nothing any more: what is committed from now on a failover loses."""
