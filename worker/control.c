@@ -57,11 +57,24 @@ static bool knows_schema(struct worker *w, int version)
 	int ours = schema_program_version();
 	char cause[100];
 
-	if (version != ours) {
+	if (version != ours && !w->outdated) {
 		snprintf(cause, sizeof(cause), "the schema drover is at version %d, this program is made for version %d", version, ours);
+		w->control.schema_missing_said = false; /* something else was said */
 		say_unusable(&w->control, cause, version > ours ? "use the newer drover-worker" : "run: drover init");
+	} else if (version == ours && w->outdated) {
+		log_info("schema.usable", "version=%d", version);
 	}
-	return version == ours;
+	w->outdated = version != ours;
+	return !w->outdated;
+}
+
+/* The schema was changed under its feet: what it holds is for others, what runs is finished. */
+static void step_back(struct worker *w)
+{
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		settle_give_back(w, m);
 }
 
 static void hello_failed(struct worker *w, const struct pg_op *op)
@@ -133,6 +146,8 @@ static struct mig *next_to_load(struct worker *w)
 {
 	struct mig *m;
 
+	if (w->outdated)
+		return NULL;
 	DL_FOREACH(w->migs, m)
 		if (m->stale && m->broken_revision != m->revision_wanted && (m->state == MIG_RUNNING || m->state == MIG_OVER))
 			return m;
@@ -239,11 +254,22 @@ static void tidy(struct worker *w)
 	}
 }
 
+static void read_migrations(struct worker *w, const PGresult *res)
+{
+	struct mig *m;
+
+	DL_FOREACH(w->migs, m)
+		m->seen = false;
+	for (int row = 0; row < PQntuples(res); row++)
+		if (text(res, row, "id")[0] != '\0')
+			read_migration(w, res, row);
+	tidy(w);
+}
+
 static void poll_answered(struct worker *w, const struct pg_op *op)
 {
 	struct control *c = &w->control;
 	const PGresult *res = op->kept[0];
-	struct mig *m;
 
 	if (op->status != 0 || res == NULL || PQntuples(res) < 1) {
 		if (op->status == ST_SQL && !c->schema_missing_said)
@@ -258,12 +284,10 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	c->first = is_true(res, 0, "first");
 	c->booted = number(res, 0, "booted");
 	serve_polled(w);
-	DL_FOREACH(w->migs, m)
-		m->seen = false;
-	for (int row = 0; row < PQntuples(res); row++)
-		if (text(res, row, "id")[0] != '\0')
-			read_migration(w, res, row);
-	tidy(w);
+	if (knows_schema(w, (int)number(res, 0, "schema_version")))
+		read_migrations(w, res);
+	else
+		step_back(w);
 	if (!worker_shares(w))
 		c->sharing_ms = 0;
 	else if (c->sharing_ms == 0)
@@ -298,7 +322,9 @@ static void add_doing(struct worker *w, struct buf *out)
 /* What others know of this worker: lanes that one has alone are of no use to a migration while that one cannot work. */
 static const char *standing(const struct worker *w)
 {
-	return w->draining ? "draining" : w->paused ? "paused" : worker_is_able(w) ? "running" : "waiting";
+	if (w->draining || w->outdated)
+		return w->draining ? "draining" : "outdated";
+	return w->paused ? "paused" : worker_is_able(w) ? "running" : "waiting";
 }
 
 /* Whoever has a short lease must not be taken for dead (worker_unblock.sql) between two heartbeats. */

@@ -103,11 +103,12 @@ static const redisReply *find_payload(const redisReply *fields, const char **ret
 static int read_entry(const redisReply *item, entry_fn fn, void *arg)
 {
 	const redisReply *payload;
+	struct job job = { .number = 0 };
 	struct err err = ERR_INIT;
 	struct entry_id id;
 	const char *why;
 	struct entry *e;
-	struct job job;
+	int rc;
 
 	if (!is_array(item, 2) || !is_string(item->element[0]) || !entry_id_parse(item->element[0]->str, item->element[0]->len, &id))
 		return 0;
@@ -116,14 +117,16 @@ static int read_entry(const redisReply *item, entry_fn fn, void *arg)
 		fn(arg, NULL, id, why);
 		return 0;
 	}
-	if (job_decode(payload->str, payload->len, &job, &err) != 0) {
+	rc = job_decode(payload->str, payload->len, &job, &err);
+	if (rc != 0 && rc != ST_NEWER) {
 		fn(arg, NULL, id, err.msg);
 		return 0;
 	}
 	e = entry_new(id, payload->str, payload->len, &job);
 	if (e == NULL)
 		return ST_NOMEM;
-	fn(arg, e, id, NULL);
+	e->newer = rc == ST_NEWER;
+	fn(arg, e, id, e->newer ? err.msg : NULL);
 	return 0;
 }
 

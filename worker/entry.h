@@ -27,6 +27,7 @@ struct entry {
 	struct job job;                      /* its key points into `payload` */
 	unsigned deliveries;                 /* a hint of Redis's: how often it was handed out; 0: just read */
 	bool taken_over;                     /* from a consumer that went quiet */
+	bool newer;                          /* of a later version, nothing of `job` is known: only to be left to others */
 	bool lost;                           /* another consumer has taken it over: said once */
 	struct entry *held_prev, *held_next; /* all that is held of the migration */
 	struct entry *prev, *next;           /* the queue it waits in, until it is part of a run */
@@ -41,7 +42,8 @@ int entry_id_compare(struct entry_id a, struct entry_id b); /* as strcmp() */
 /* NULL: out of memory. Free with free(). */
 struct entry *entry_new(struct entry_id id, const char *payload, size_t bytes, const struct job *job);
 
-/* What an answer of Redis holds, one by one. @entry NULL: a foreign entry that should be dropped, @id says which, @why what is wrong with it. */
+/* What an answer of Redis holds, one by one. @entry NULL: a foreign entry that should be dropped, @id says which. @why: what
+ * is wrong with it, or with one that is newer; otherwise NULL. */
 typedef void (*entry_fn)(void *arg, struct entry *entry, struct entry_id id, const char *why);
 
 /**

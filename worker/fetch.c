@@ -12,11 +12,13 @@
 #include "core/log.h"
 #include "worker/worker_private.h"
 
-#define BLOCK_TEXT "1000" /* ms */
-#define ANSWER_MS 5000    /* longest for an answer to a blocking read: the connection is dead then */
-#define REST_MS 20        /* after a read that did not block and brought nothing, while some have no room */
-#define TURNS_MS 200      /* all have been asked once in about this, where they are more than a read takes */
-#define PAUSE_MS 250      /* after NOGROUP */
+#define BLOCK_TEXT "1000"      /* ms */
+#define ANSWER_MS 5000         /* longest for an answer to a blocking read: the connection is dead then */
+#define REST_MS 20             /* after a read that did not block and brought nothing, while some have no room */
+#define TURNS_MS 200           /* all have been asked once in about this, where they are more than a read takes */
+#define NEWER_REST_MIN_MS 1000 /* reads of a stream rest, after one that brought newer jobs alone; twice as long after the next */
+#define NEWER_REST_MAX_MS 30000
+#define PAUSE_MS 250 /* after NOGROUP */
 #define PAUSE_LONG_MS 2000
 #define ROWS_AHEAD_MAX 10000
 
@@ -66,7 +68,7 @@ static bool may_read(const struct worker *w)
 struct intake {
 	struct worker *worker;
 	struct mig *mig;
-	size_t n;
+	size_t n, newer; /* entries, and those among them that are left to others */
 };
 
 static void on_entry(void *arg, struct entry *e, struct entry_id id, const char *why)
@@ -78,8 +80,27 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 		settle_drop_foreign(in->worker, in->mig, id, why);
 		return;
 	}
+	if (e->newer) {
+		in->newer++;
+		settle_leave(in->worker, in->mig, e, why);
+		return;
+	}
 	mig_hold(in->mig, e);
 	mig_queue(in->mig, e);
+}
+
+/* Where all is newer, another worker had better read it. */
+static void rest_from_newer(const struct intake *in)
+{
+	struct mig *m = in->mig;
+	uint64_t ms = 2 * m->newer_rest_ms;
+
+	if (in->newer == 0 || in->newer < in->n) {
+		m->newer_rest_ms = in->n > 0 ? 0 : m->newer_rest_ms;
+		return;
+	}
+	m->newer_rest_ms = ms < NEWER_REST_MIN_MS ? NEWER_REST_MIN_MS : ms > NEWER_REST_MAX_MS ? NEWER_REST_MAX_MS : ms;
+	m->newer_until_ms = worker_now() + m->newer_rest_ms;
 }
 
 static struct mig *asked_for(struct fetch *f, const char *name, size_t len)
@@ -111,6 +132,7 @@ static void take_in(struct fetch *f, const redisReply *reply)
 				  "out of memory, some jobs wait for their leases to end");
 		if (in.n > 0)
 			in.mig->found_empty = false;
+		rest_from_newer(&in);
 		if (f->worker->draining || f->worker->paused || !worker_may_run(f->worker, in.mig))
 			settle_give_back(f->worker, in.mig);
 	}
@@ -171,7 +193,8 @@ static bool choose(struct fetch *f, size_t *ret_most)
 		DL_FOREACH(w->migs, m) {
 			size_t wanted;
 
-			if (m->row_mode != f->rows || !worker_may_run(w, m) || (m->id < first) != before)
+			if (m->row_mode != f->rows || !worker_may_run(w, m) || (m->id < first) != before ||
+			    worker_now() < m->newer_until_ms)
 				continue;
 			wanted = want(w, m);
 			if (wanted > 0 && f->nasked < ARRAY_SIZE(f->asked)) {

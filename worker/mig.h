@@ -72,20 +72,22 @@ struct mig {
 	struct entry *held;                    /* all, by held_prev/held_next */
 	struct entry *batches, *rows, *failed; /* waiting, by prev/next */
 	size_t nheld, nbatches, nrows, nfailed;
-	struct job_run *runs;              /* waiting: halves, and what was taken over */
-	unsigned busy;                     /* lanes at work for it */
-	uint64_t commits;                  /* transactions of this worker, to see whether others commit */
-	uint64_t deadlocks, deadlock_ms;   /* 40P01 lately, and when the first of them was */
-	uint64_t one_lane_until_ms;        /* our own lanes deadlock with each other */
-	char cursor[ENTRY_ID_MAX];         /* of the take-over */
-	bool more_to_take;                 /* the last take-over brought something */
-	bool taking, promoting;            /* answers awaited: a server that stands still is not asked on and on */
-	uint64_t taken_over;               /* jobs, not said yet */
-	uint64_t delayed_left;             /* jobs in the delayed set, as of the last look; UINT64_MAX: not known */
-	bool found_empty;                  /* the last read of the stream brought nothing */
-	uint64_t consumers_ms;             /* of the last look for consumers that are gone */
-	uint64_t foreign, foreign_said_ms; /* entries that were no jobs of ours */
-	struct entry_id *left;             /* acknowledged, but perhaps still in the stream, behind what is pending; see settle.c */
+	struct job_run *runs;                   /* waiting: halves, and what was taken over */
+	unsigned busy;                          /* lanes at work for it */
+	uint64_t commits;                       /* transactions of this worker, to see whether others commit */
+	uint64_t deadlocks, deadlock_ms;        /* 40P01 lately, and when the first of them was */
+	uint64_t one_lane_until_ms;             /* our own lanes deadlock with each other */
+	char cursor[ENTRY_ID_MAX];              /* of the take-over */
+	bool more_to_take;                      /* the last take-over brought something */
+	bool taking, promoting;                 /* answers awaited: a server that stands still is not asked on and on */
+	uint64_t taken_over;                    /* jobs, not said yet */
+	uint64_t delayed_left;                  /* jobs in the delayed set, as of the last look; UINT64_MAX: not known */
+	bool found_empty;                       /* the last read of the stream brought nothing */
+	uint64_t consumers_ms;                  /* of the last look for consumers that are gone */
+	uint64_t foreign, foreign_said_ms;      /* entries that were no jobs of ours */
+	bool newer_said;                        /* jobs of a later version were met, and it was said */
+	uint64_t newer_rest_ms, newer_until_ms; /* its stream is not read until then; how long that rest is */
+	struct entry_id *left;                  /* acknowledged, but perhaps still in the stream, behind what is pending; see settle.c */
 	size_t nleft;
 	uint64_t unsettled, unsettled_said_ms; /* what Redis did not take about jobs that were settled */
 	uint64_t said_second, said, unsaid;    /* failed jobs are logged at a bounded rate */

@@ -80,6 +80,10 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 		settle_drop_foreign(t->call->worker, t->mig, id, why);
 		return;
 	}
+	if (e->newer) {
+		settle_leave(t->call->worker, t->mig, e, why);
+		return;
+	}
 	/* Our own, when renewing was late: it runs, or waits for a lane. */
 	if (is_held(t->mig, id)) {
 		free(e);
@@ -190,6 +194,8 @@ static void on_unseen_entry(void *arg, struct entry *e, struct entry_id id, cons
 
 	if (e == NULL) {
 		settle_drop_foreign(t->call->worker, t->mig, id, why);
+	} else if (e->newer) {
+		settle_leave(t->call->worker, t->mig, e, why);
 	} else if (is_held(t->mig, id)) { /* a take-over's answer came meanwhile */
 		free(e);
 	} else {

@@ -14,7 +14,8 @@
 #include "job/codec.h"
 #include "worker/worker_private.h"
 
-#define LEFT_MAX 4000       /* entries that are acknowledged and left for a later trim */
+#define LEFT_MAX 4000 /* entries that are acknowledged and left for a later trim */
+#define LEAVE_MS "5000"
 #define LEFT_BYTES_MAX 1024 /* of a payload, on average: larger ones are not left */
 
 /* ------------------------------------------------------------ arguments */
@@ -315,6 +316,31 @@ void settle_give_back(struct worker *w, struct mig *m)
 }
 
 /* ------------------------------------------------------------ what is not ours */
+
+/* As it is, for a worker that understands it; after a while, or it would be read here again and again. */
+void settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why)
+{
+	struct args a;
+
+	if (!m->newer_said)
+		log_warn("job.newer", "migration=%s cause='%s' hint='left to newer workers; use the newer drover-worker'", m->name, why);
+	m->newer_said = true;
+	if (args_init(&a, 7, 1)) {
+		add(&a, m->keys.jobs);
+		add(&a, m->keys.delayed);
+		add(&a, JOB_GROUP);
+		add(&a, w->name);
+		add(&a, LEAVE_MS);
+		add_id(&a, 0, e->id);
+		add_n(&a, e->payload, e->payload_bytes);
+		/* If Redis does not hear it, it is pending here, is not renewed, and goes to another with the end of its lease. */
+		if (queue_call(w->commands, &queue_give_back, 2, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
+			log_debug("job.newer_kept", "migration=%s", m->name);
+		args_free(&a);
+	}
+	m->delayed_left = UINT64_MAX;
+	free(e);
+}
 
 void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why)
 {

@@ -82,7 +82,7 @@ static void on_timer(void *arg)
 	struct tend *a = &w->tend;
 
 	loop_timer_start(a->timer, STEWARD_EVERY_MS);
-	if (a->running || w->draining || !w->named)
+	if (a->running || w->draining || w->outdated || !w->named)
 		return;
 	if (!anything_to_do(w)) {
 		a->wanted = false; /* the producer sees it as well */

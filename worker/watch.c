@@ -255,7 +255,7 @@ uint64_t watch_due_ms(const struct worker *w)
 {
 	uint64_t now = worker_now(), every = w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS : WORKER_WATCH_MS;
 
-	if (!watches(w) || w->draining)
+	if (!watches(w) || w->draining || w->outdated)
 		return UINT64_MAX;
 	return now - w->watch.looked_ms >= every ? 0 : every - (now - w->watch.looked_ms);
 }

@@ -91,7 +91,7 @@ bool worker_is_able(const struct worker *w)
 bool worker_may_run(const struct worker *w, const struct mig *m)
 {
 	return (m->state == MIG_RUNNING || m->state == MIG_OVER) && !m->stale && m->plan != NULL && m->configured &&
-	       m->settings.is_enabled && worker_lanes_for(w, m) > 0 && !w->paused && !w->draining;
+	       m->settings.is_enabled && worker_lanes_for(w, m) > 0 && !w->paused && !w->draining && !w->outdated;
 }
 
 void worker_stop_mig(struct worker *w, struct mig *m)

@@ -91,6 +91,7 @@ typedef void (*settle_fn)(void *arg, int status);
 MUST_CHECK int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, settle_fn cb, void *arg);
 /* Give back (or drop, of a migration that is over) all of a migration's jobs that are not started. */
 void settle_give_back(struct worker *w, struct mig *m);
+void settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why); /* a newer job, to others; frees it */
 void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why);
 
 /* ------------------------------------------------------------ fetch.c, reclaim.c, lease.c */
@@ -258,6 +259,7 @@ struct worker {
 	char run_id[48], replid[48]; /* of the Redis server, to notice another, or another history */
 	bool named;                  /* the liveness key is ours */
 	bool paused;                 /* USR2 */
+	bool outdated;               /* the schema is of another version: nothing begins */
 	bool draining, ended;
 	bool gone_asked;
 	bool alone; /* one run has the worker for itself */

@@ -179,6 +179,8 @@ int job_decode(const void *bytes, size_t n, struct job *ret, struct err *err)
 		return err_set(err, ST_INPUT, "%zu bytes are too many for a job", n);
 	if (!read_array(&r, &elements) || elements < 3 || elements > 5 || !read_number(&r, &version))
 		return err_set(err, ST_INPUT, "not a job");
+	if (version > JOB_VERSION)
+		return err_set(err, ST_NEWER, "a job of version %lld, this program knows %d", (long long)version, JOB_VERSION);
 	if (version != JOB_VERSION)
 		return err_set(err, ST_INPUT, "a job of version %lld, this program knows %d", (long long)version, JOB_VERSION);
 	if (!read_text(&r, &kind) || kind.n != 1 || !is_kind(kind.s[0]))

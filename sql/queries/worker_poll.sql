@@ -1,13 +1,13 @@
 -- worker_poll: what a worker must know twice a second.
 -- $1 its name, $2 bigint[] ids of the migrations that it knows already, $3 text[] names it is restricted to (NULL: all), $4 the ms for which a
 -- heartbeat of another worker is fresh.
--- Returns a row per migration, at least one (id is then NULL): restart_asked; first (no worker that runs comes before it by name); recovered
+-- Returns a row per migration, at least one (id is then NULL): restart_asked; schema_version; first (no worker that runs comes before it by name); recovered
 -- (when the server last began its statistics anew, in microseconds, which it does after a crash alone); booted (when it was started as a
 -- whole, which a crash of one backend does not change); then the migration, with how far the fleet gives way (rung), whether nobody else
 -- watches that (watchable), and among whom its lanes are shared: alive (workers with a fresh heartbeat that run and may work on it, this one
 -- in any case) and rank (how many of them come before this one by name). Those known are returned in any state, so that a pause is noticed;
 -- those that are over while they have replays, or where a worker may have died between a commit and its acknowledgement. Takes no locks.
-SELECT coalesce(w.restart_asked, false) AS restart_asked,
+SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version FROM drover.meta) AS schema_version,
        NOT EXISTS (SELECT FROM drover.workers WHERE heartbeat_at > pg_catalog.now() - interval '12 s' AND state = 'running' AND name < $1) AS first,
        (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered,
        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS booted, m.*

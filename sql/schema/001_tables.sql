@@ -194,7 +194,7 @@ CREATE TABLE drover.workers (
   pid          integer NOT NULL,
   version      text NOT NULL,
   lanes        integer NOT NULL,
-  state        text NOT NULL,                  -- running, paused, draining; waiting: for Redis or for a connection of a lane
+  state        text NOT NULL,                  -- running, paused, draining; waiting: for Redis or for a connection of a lane; outdated: the schema is newer
   migrations   text[],                         -- names of those that it may work on; NULL: all
   doing        jsonb NOT NULL DEFAULT '[]',    -- per busy lane: {lane, migration, job, rows, ms}
   jobs_done    bigint NOT NULL DEFAULT 0,

@@ -92,7 +92,7 @@ static void what_is_no_job_is_refused(void **state)
 		{ "an empty array", BYTES(0x90) },
 		{ "a map", BYTES(0x83, 1, 1, 1, 1, 1, 1) },
 		{ "a huge array", BYTES(0xdd, 0xff, 0xff, 0xff, 0xff) },
-		{ "another version", BYTES(0x93, 2, 0xa1, 'B', 1) },
+		{ "an older version", BYTES(0x93, 0, 0xa1, 'B', 1) },
 		{ "an unknown kind", BYTES(0x93, 1, 0xa1, 'X', 1) },
 		{ "a kind of two letters", BYTES(0x93, 1, 0xa2, 'B', 'B', 1) },
 		{ "number 0", BYTES(0x93, 1, 0xa1, 'B', 0) },
@@ -146,6 +146,17 @@ static void what_does_not_fit_is_not_written(void **state)
 	buf_free(&b);
 }
 
+static void a_job_of_a_later_version_is_told_from_nonsense_whatever_it_holds(void **state)
+{
+	static const unsigned char later[] = { 0x94, 2, 0xa1, 'Z', 1, 0xc0 };
+	struct err err = ERR_INIT;
+	struct job job;
+
+	(void)state;
+	assert_int_equal(job_decode(later, sizeof(later), &job, &err), ST_NEWER);
+	assert_string_equal(err.msg, "a job of version 2, this program knows 1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +165,7 @@ int main(void)
 		cmocka_unit_test(other_encodings_of_the_same_are_read),
 		cmocka_unit_test(what_is_no_job_is_refused),
 		cmocka_unit_test(what_does_not_fit_is_not_written),
+		cmocka_unit_test(a_job_of_a_later_version_is_told_from_nonsense_whatever_it_holds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
