@@ -200,14 +200,14 @@ bool ledger_claim(struct world *w, const struct job_run *r, struct request *req,
 
 /* ------------------------------------------------------------ the work */
 
-/* The rows that the transaction would change; those of others are left out. */
-static unsigned own_rows(const struct world *w, const struct job_run *r, const struct request *req, uint8_t *rows)
+/* The rows that the transaction would change, of the first @slice of a batch unless 0; those of others are left out. */
+static unsigned own_rows(const struct world *w, const struct job_run *r, const struct request *req, unsigned slice, uint8_t *rows)
 {
 	const struct batch *b = &w->batches[r->entries[0]->job.number];
 	bool early = r->kind == JOB_ROW && (w->setup.broken & BROKEN_PREDICATE_EARLY) != 0;
 	unsigned n = 0;
 
-	for (unsigned i = 0; r->kind == JOB_BATCH && i < b->n; i++)
+	for (unsigned i = 0; r->kind == JOB_BATCH && i < (slice > 0 ? slice : b->n); i++)
 		if (row_may_change(w, b->rows[i]))
 			rows[n++] = b->rows[i];
 	for (size_t i = 0; r->kind != JOB_BATCH && i < r->n; i++) {
@@ -255,10 +255,44 @@ static void change(struct world *w, unsigned number)
 		violation(w, "row %u is changed a second time", number);
 }
 
+/* drover.finish_slice(): the batch begins behind the rows that are done, or is done as a whole. */
+static void finish_batch(struct world *w, struct batch *b, unsigned slice, struct tx_answer *a)
+{
+	bool kept = (w->setup.broken & BROKEN_SLICE_KEPT) != 0;
+
+	a->more = slice > 0;
+	b->state = slice > 0 && (w->setup.broken & BROKEN_SLICE_IS_ALL) == 0 ? BATCH_QUEUED : BATCH_DONE;
+	if (slice == 0 || kept)
+		return;
+	b->n = (uint8_t)(b->n - slice);
+	memmove(b->rows, b->rows + slice, b->n);
+}
+
+/* How many rows of the batch are done in this transaction, from its beginning; 0: all. */
+static unsigned draw_slice(struct world *w, const struct job_run *r)
+{
+	const struct batch *b = &w->batches[r->entries[0]->job.number];
+
+	if (!w->setup.slices || r->kind != JOB_BATCH || b->n < 2 || choose(w, 2, "whether a slice of it is done") == 0)
+		return 0;
+	return (b->n + 1u) / 2;
+}
+
+/* drover.finish_run(): rows of one window that have a predicate are a range of keys, and the window counts those that it changed. */
+static void finish_run(struct world *w, const struct job_run *r, unsigned changed)
+{
+	struct batch *window = &w->batches[r->entries[0]->job.number];
+
+	for (size_t i = 0; i < r->n; i++)
+		if (r->kind != JOB_ROW || w->setup.ledger_only || r->entries[i]->job.number != r->entries[0]->job.number)
+			return;
+	window->counted = (uint8_t)(window->counted + ((w->setup.broken & BROKEN_COUNT_JOBS) != 0 ? r->n : changed));
+}
+
 static void work(struct world *w, struct job_run *r, const struct request *req, struct tx_answer *a)
 {
 	uint8_t rows[BATCH_ROWS];
-	unsigned n = own_rows(w, r, req, rows);
+	unsigned slice = draw_slice(w, r), n = own_rows(w, r, req, slice, rows);
 
 	if (!rows_agree(w, rows, n, a)) {
 		if (r->kind == JOB_BATCH) {
@@ -272,7 +306,9 @@ static void work(struct world *w, struct job_run *r, const struct request *req, 
 		change(w, rows[i]);
 	a->changed = n;
 	if (r->kind == JOB_BATCH)
-		w->batches[r->entries[0]->job.number].state = BATCH_DONE;
+		finish_batch(w, &w->batches[r->entries[0]->job.number], slice, a);
+	else
+		finish_run(w, r, n);
 	for (size_t i = 0; i < r->n && r->kind == JOB_FAILED; i++) {
 		struct failed_job *f = &w->failed[r->entries[i]->job.number];
 
@@ -281,7 +317,7 @@ static void work(struct world *w, struct job_run *r, const struct request *req, 
 	}
 	for (unsigned i = 0; i < n && r->kind == JOB_FAILED; i++)
 		w->failed[w->rows[rows[i]].failed].state = FAILED_DONE;
-	tell(w, n > 0 ? "it runs and commits" : "it finds its rows settled and changes nothing");
+	tell(w, a->more ? "a slice of it commits" : n > 0 ? "it runs and commits" : "it finds its rows settled and changes nothing");
 }
 
 static void count(uint8_t *what)
@@ -362,7 +398,7 @@ static void check_burial(struct world *w, unsigned number)
 static void bury(struct world *w, struct job_run *r, const struct request *req, struct tx_answer *a)
 {
 	uint8_t rows[BATCH_ROWS];
-	unsigned n = own_rows(w, r, req, rows);
+	unsigned n = own_rows(w, r, req, 0, rows);
 	int64_t number = r->entries[0]->job.number;
 
 	if (n > 1)

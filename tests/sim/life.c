@@ -394,6 +394,7 @@ static void put_ledger(struct out *o)
 		put(o, b->n);
 		for (unsigned k = 0; k < b->n; k++)
 			put(o, b->rows[k]);
+		put(o, b->state == WINDOW_OPEN ? b->counted : 0);
 		put(o, queued ? b->retries : 0);
 		put(o, queued ? b->conflicts : 0);
 		put(o, queued ? b->losses : 0);

@@ -96,9 +96,10 @@ static void fake_wait(struct ports *p, struct job_run *r, uint64_t ms)
 
 static uint64_t fake_rest(struct ports *p, struct job_run *r)
 {
-	(void)p;
+	struct world *w = slot_of(p)->world;
+
 	(void)r;
-	return 0;
+	return w->setup.slices && choose(w, 2, "whether others go first") == 1 ? JOB_YIELD : 0;
 }
 
 static void fake_hold(struct ports *p, struct job_run *r)

@@ -23,6 +23,7 @@
 /* Two workers with a lane each, two rows unless told; good and poison, free and locked, alone and together. */
 static const struct setup kinds[] = {
 	{ .name = "a batch that splits", .ledger_only = true, .poison = 2 },
+	{ .name = "a batch in slices", .ledger_only = true, .poison = 2, .slices = true },
 	{ .name = "batches, and a producer", .batch_rows = 1, .ledger_only = true, .producer = true },
 	{ .name = "row jobs with receipts", .row_mode = true, .ledger_only = true, .poison = 2 },
 	{ .name = "row jobs with a predicate", .row_mode = true, .poison = 2, .suspect = 2 },
@@ -156,6 +157,11 @@ FOUND(a_survived_start_taken_for_a_death_is_found, "nothing is wrong with it", B
 FOUND(a_start_given_back_taken_for_a_death_is_found, "nothing is wrong with it", BROKEN_BACK_KEPT, BATCH, .rows = 1, .workers = 1,
       .left = { [FAULT_CRASH] = 1, [FAULT_PAUSE] = 6 })
 
+FOUND(a_slice_that_is_done_again_is_found, "changed a second time", BROKEN_SLICE_KEPT, BATCH, .slices = true)
+FOUND(a_slice_taken_for_the_whole_is_found, "changed 0 times", BROKEN_SLICE_IS_ALL, BATCH, .slices = true)
+FOUND(a_window_that_counts_a_row_twice_is_found, "changed 0 times", BROKEN_COUNT_JOBS, ROWS,
+      .left = { [FAULT_LEASE] = 1, [FAULT_FLUSH] = 1 })
+
 /* Pauses, drains and lost answers between a job's mark and its claim: as many as it would take if they counted. */
 static void whoever_gives_a_job_back_has_not_died_of_it(void **state)
 {
@@ -206,6 +212,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_take_over_that_never_comes_is_found),
 		cmocka_unit_test(a_survived_start_taken_for_a_death_is_found),
 		cmocka_unit_test(a_start_given_back_taken_for_a_death_is_found),
+		cmocka_unit_test(a_slice_that_is_done_again_is_found),
+		cmocka_unit_test(a_slice_taken_for_the_whole_is_found),
+		cmocka_unit_test(a_window_that_counts_a_row_twice_is_found),
 		cmocka_unit_test(whoever_gives_a_job_back_has_not_died_of_it),
 		cmocka_unit_test(the_crash_table_of_the_docs_is_fresh),
 	};

@@ -73,6 +73,7 @@ static struct setup draw_setup(struct rng *rng)
 			   .ledger_only = rng_below(rng, 2) == 0,
 			   .producer = rng_below(rng, 2) == 0,
 			   .replay = rng_below(rng, 4) == 0,
+			   .slices = rng_below(rng, 2) == 0,
 			   .workers = 2,
 			   .lanes = 3,
 			   .rows = 32,

@@ -67,6 +67,9 @@ enum broken {
 	BROKEN_NO_TAKE_OVER = 1 << 10,    /* what a dead worker had stays its own */
 	BROKEN_STARTS_KEPT = 1 << 11,     /* a start that its worker survived counts as if it had not */
 	BROKEN_BACK_KEPT = 1 << 12,       /* only one that was given back does */
+	BROKEN_SLICE_KEPT = 1 << 13,      /* a slice leaves its rows in the batch */
+	BROKEN_SLICE_IS_ALL = 1 << 14,    /* a slice is taken for the whole batch */
+	BROKEN_COUNT_JOBS = 1 << 15,      /* a window counts the jobs that ran, not the rows that they changed */
 };
 
 enum batch_state { BATCH_QUEUED, BATCH_SPLIT, BATCH_DONE, WINDOW_OPEN, WINDOW_CLOSED };
@@ -88,6 +91,7 @@ struct marks {
 struct batch {
 	uint8_t rows[BATCH_ROWS];
 	uint8_t n, state, retries, conflicts, losses, parent;
+	uint8_t counted; /* of a window: rows that its runs changed */
 	struct marks marks;
 };
 
@@ -141,6 +145,7 @@ struct setup {
 	bool replay;                                     /* each row is a dead letter that was mended; `drover retry` */
 	uint8_t workers, lanes, rows, batch_rows, tries; /* 0: 2 workers with 1 lane each, 2 rows in batches of 2, 1 try */
 	bool mended;                                     /* the application mends a poison row, at any moment */
+	bool slices;                                     /* a batch may be done in slices, and given back between two of them */
 	uint8_t marks_most;                              /* no more of them are counted; 0: all that matter */
 	uint32_t poison, suspect, locked;                /* bits: rows */
 	uint8_t left[FAULTS];
