@@ -29,6 +29,7 @@ struct entry {
 	bool taken_over;                     /* from a consumer that went quiet */
 	bool newer;                          /* of a later version, nothing of `job` is known: only to be left to others */
 	bool lost;                           /* another consumer has taken it over: said once */
+	bool settling;                       /* Redis was told that it is done, later or back: a renewal behind that does not find it */
 	struct entry *held_prev, *held_next; /* all that is held of the migration */
 	struct entry *prev, *next;           /* the queue it waits in, until it is part of a run */
 	size_t payload_bytes;

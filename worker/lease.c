@@ -101,7 +101,7 @@ static struct entry *lose(struct mig *m, struct entry_id id)
 
 	DL_FOREACH2(m->held, e, held_next)
 	{
-		if (entry_id_compare(e->id, id) == 0 && !e->lost) {
+		if (entry_id_compare(e->id, id) == 0 && !e->lost && !e->settling) {
 			e->lost = true;
 			return e;
 		}

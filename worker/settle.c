@@ -256,6 +256,8 @@ int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, sett
 		free(p);
 		return rc;
 	}
+	for (size_t i = 0; i < r->n; i++)
+		r->entries[i]->settling = true;
 	/* What --stop-when-empty knows of Redis is out of date now. */
 	if (kind == SETTLE_DELAY || kind == SETTLE_RETRY)
 		r->mig->delayed_left = UINT64_MAX;

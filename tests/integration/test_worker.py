@@ -7,7 +7,7 @@ import pytest
 
 from lib.counted import assert_every_row_once, migration, table
 from lib.process import wait_for
-from lib.proxy import Proxy
+from lib.proxy import DOWN, Proxy
 from lib.scenario import Gate, finish, queue, rows_done, state, stream
 
 LEASE = ["--lease", "3"]
@@ -318,6 +318,33 @@ def test_jobs_of_an_answer_that_was_lost_do_not_wait_for_their_lease(pg, drover,
         worker.wait()
     assert_every_row_once(pg)
     assert redis.client().xlen(stream(pg, "m")) == 0
+
+
+def test_a_renewal_behind_an_acknowledgement_has_lost_nothing(pg, drover, redis):
+    """Both are answered at once: the entry is gone because it was acknowledged."""
+    table(pg, 10)
+    client = redis.client()
+
+    def calls(command):
+        return client.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+    with Proxy(redis.socket) as proxy:
+        worker = drover.worker("--lease", "3", env={"REDIS_URL": proxy.url(redis.url)})
+        finish(drover, migration(drover, "-- drover: set b = a", name="first"))  # from now on Redis knows the script that acknowledges
+        gate = Gate(pg)
+        queue(drover, migration(drover, GATED))
+        gate.wait()
+        wait_for(lambda: calls("xclaim") > 0, "its lease is renewed once")
+        proxy.silence(DOWN)
+        gate.open()
+        wait_for(lambda: client.xlen(stream(pg, "m")) == 0, "it is acknowledged")
+        looks = calls("xpending")
+        wait_for(lambda: calls("xpending") > looks, "its lease was to be renewed")
+        proxy.heal()
+        wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
+        worker.terminate()
+        assert "lease.lost" not in worker.wait().err
+    assert_every_row_once(pg, 10)
 
 
 def test_lanes_whose_answers_were_lost_do_not_wait_for_them(pg, drover):
