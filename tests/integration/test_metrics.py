@@ -288,6 +288,14 @@ def test_nonsense_gets_an_error_or_an_end(served, what):
     assert served.get("/healthz") == (200, "alive")
 
 
+def test_huge_headers_make_nothing_grow(served):
+    talk(served.port, NONSENSE["a huge header"])
+    before = served.process.resident_kib()
+    for _ in range(100):
+        talk(served.port, NONSENSE["a huge header"])
+    assert served.process.resident_kib() < before + 30_000
+
+
 def test_random_bytes_and_broken_requests_do_no_harm(served):
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -391,3 +399,6 @@ def test_the_exporter_waits_for_a_server_that_is_away(own_pg_server, drover):
 def test_the_exporter_refuses_what_waiting_does_not_mend(drover):
     assert "expected HOST:PORT" in drover.run("exporter", "--metrics-listen", "nowhere", rc=2).err
     assert "no such address" in drover.run("exporter", "--metrics-listen", "192.0.2.1:1", rc=1).err
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        refused = drover.run("exporter", "--metrics-listen", str(other.getsockname()[1]), rc=1)
+    assert "another program does" in refused.err and len(refused.err.splitlines()) == 1

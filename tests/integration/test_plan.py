@@ -691,5 +691,5 @@ def test_a_producer_with_the_right_to_read_alone_may_register(pg, tmp_path, plan
 
     assert register(As, tmp_path, "m", "-- drover: table t\n-- drover: set b = a\n")["created"]
     assert "no rights on table" in register(As, tmp_path, "s", "-- drover: table secret\n-- drover: set b = 1\n", rc=1)
-    pg.sql(f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 5)")
+    pg.sql("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id > 5)")
     assert "row-level security" in register(As, tmp_path, "r", "-- drover: table t\n-- drover: set b = 1\n", rc=1)

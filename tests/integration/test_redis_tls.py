@@ -4,7 +4,7 @@ import pytest
 
 from lib.certificates import Authority
 from lib.drover import Drover
-from lib.process import free_port
+from lib.process import free_port, wait_for
 from lib.redis_server import Redis
 from lib.scenario import finish
 from lib.sentinel import NAME, Sentinel

@@ -77,6 +77,15 @@ def test_a_wrong_password_of_redis_is_one_clear_line(drover, table, acl_redis):
         assert "WRONGPASS" in result.err.splitlines()[-1] and "hunter3" not in result.err, result
 
 
+def test_a_wrong_password_of_postgresql_is_one_clear_line(drover, authority, tls_pg):
+    cert, key = authority.issue("app")
+    url = f"postgresql://app@localhost:{tls_pg.port}/postgres?hostaddr=127.0.0.1&sslmode=require&sslcert={cert}&sslkey={key}"
+    env = {"DATABASE_URL": url, "DATABASE_PASSWORD": "hunter3"}
+    for result in (drover.run_worker(env=env, rc=1), drover.run("status", env=env, rc=1)):
+        (line,) = [line for line in result.err.splitlines() if "worker." not in line]
+        assert 'password authentication failed for user "app"' in line and "hunter3" not in line, result
+
+
 # --- PostgreSQL over TLS ---
 
 
@@ -104,7 +113,7 @@ def test_postgres_over_tls_with_certificates_and_a_password_file(drover, authori
     tls_pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 300) g")
     finish(drover, drover.migration("0001_b", MIGRATION))
     assert tls_pg.sql("SELECT count(*) FROM t WHERE b IS NULL") == [(0,)]
-    worker = drover.worker()
+    drover.worker()
     wait_for(lambda: tls_pg.sql("SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid) "
                                 "WHERE usename = 'app'") == [(True,)], "the worker's connections are encrypted")
 
