@@ -27,8 +27,11 @@ endfunction()
 # drover_unit(NAME): systemd/NAME.in of this folder, for systemd; where the programs are is known when they are installed.
 function(drover_unit name)
 	install(CODE "
-		set(BINDIR \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
-		configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/${name}.in\" \"${CMAKE_CURRENT_BINARY_DIR}/${name}\" @ONLY)"
+		get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
+		set(BINDIR \"\${prefix}/${CMAKE_INSTALL_BINDIR}\")
+		set(unit \"\${prefix}/lib/systemd/system/${name}\")
+		message(STATUS \"Installing: \$ENV{DESTDIR}\${unit}\")
+		configure_file(\"${CMAKE_CURRENT_SOURCE_DIR}/systemd/${name}.in\" \"\$ENV{DESTDIR}\${unit}\" @ONLY)
+		list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${unit}\")"
 		COMPONENT units)
-	install(FILES "${CMAKE_CURRENT_BINARY_DIR}/${name}" DESTINATION lib/systemd/system COMPONENT units)
 endfunction()
