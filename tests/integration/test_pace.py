@@ -48,6 +48,20 @@ def test_a_size_that_was_set_is_kept(pg, drover):
     assert pg.value(PER_TRANSACTION) == 500
 
 
+def test_a_size_that_was_asked_for_is_kept_by_an_amendment(pg, drover):
+    table(pg)
+    drover.run("init")
+    drover.run("config", "target_ms=50")
+    text = "-- drover: table t\n" + FILES["pending"]
+    queue(drover, drover.migration("m", text), produce=["--batch-size", "500"])
+    drover.run("pause", "m")
+    path = drover.migration("m", text + "\n-- mended\n")
+    drover.run("amend", "m", path)
+    drover.run("resume", "m")
+    finish(drover, path)
+    assert pg.sql("SELECT count(*)::int, n FROM t GROUP BY n, xmin::text") == [(500, 1)] * (ROWS // 500)
+
+
 def test_a_size_that_a_later_producer_sets_is_kept(pg, drover):
     table(pg)
     drover.run("init")
