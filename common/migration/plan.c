@@ -140,6 +140,7 @@ static int predicate_line(const struct migration_file *f)
 static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 {
 	const struct migration_file *f = p->fill.f;
+	bool numbers = c.scope != PLAN_LIST && c.t->nr_keys == 1 && c.t->keys[0]->integer;
 	int rc, line = predicate_line(f);
 
 	c.restore = true;
@@ -157,7 +158,7 @@ static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 	if (rc == 0 && p->fill.t->deferred_triggers)
 		rc = add_sql(p, script, "SET CONSTRAINTS ALL IMMEDIATE", "transform", line);
 	if (rc == 0 && !f->ledger)
-		rc = add_step(p, script, &c, PLAN_CHECK, "check", line);
+		rc = add_step(p, script, &c, numbers ? PLAN_CHECK_RANGE : PLAN_CHECK, "check", line);
 	return rc;
 }
 

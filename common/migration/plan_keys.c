@@ -313,6 +313,18 @@ static void scope(const struct plan_fill *c, const char *arg, struct buf *out)
 			    out);
 }
 
+/* From the first key of a range to the last, of one column of whole numbers. */
+static void width(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	const char *run = c->scope == PLAN_RUN ? "run_" : "";
+
+	(void)arg;
+	(void)buf_printf(out,
+			 "(pg_catalog.current_setting('drover.%slast')::text[])[1]::numeric - "
+			 "(pg_catalog.current_setting('drover.%sfirst')::text[])[1]::numeric",
+			 run, run);
+}
+
 static void key_is(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)buf_putc(out, '(');
@@ -377,5 +389,6 @@ const struct plan_placeholder plan_key_placeholders[] = {
 	{ "scope", scope },
 	{ "table", plan_add_table },
 	{ "up_to", up_to },
+	{ "width", width },
 	{ NULL, NULL },
 };

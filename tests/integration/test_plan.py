@@ -246,6 +246,28 @@ def test_what_does_not_converge_is_rolled_back(pg, plan):
     assert pg.value("SELECT sum(v) FROM t") == 15
 
 
+@pytest.mark.parametrize("step", [1, 1000], ids=["close together", "far apart"])
+def test_the_general_form_sees_the_one_row_that_does_not_converge_and_none_that_it_did_not_change(pg, plan, step):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int NOT NULL)")
+    pg.sql("INSERT INTO t SELECT g * %s, 3 FROM generate_series(1, 30) g WHERE g <> 20", (step,))
+    p = plan("-- drover: table t\n-- drover: pending v < 4\n-- drover: backfill\n"
+             "UPDATE t SET v = v + 1 FROM :batch b WHERE t.id = b.id;\n")
+    p.scan(batch=30)
+    number = p.batches()[0][0]
+    s = p.begin()
+    s.exec("SELECT drover.claim_batch($1, $2, $3, false, false)", p.id, number, p.revision)
+    for part in p.scripts["range"]:
+        if part["role"] == "check":
+            pg.sql("INSERT INTO t VALUES (20 * %s, 3)", (step,))  # the application's, in the middle of the batch
+        s.exec(part["sql"])
+    assert s.exec("SELECT current_setting('drover.left') AS left, current_setting('drover.changed') AS changed") == [
+        {"left": "", "changed": "29"}]
+    s.exec("ROLLBACK")
+    pg.sql("UPDATE t SET v = 1 WHERE id = 17 * %s", (step,))
+    with pytest.raises(SqlError, match=rf"DR005.*\{{{17 * step}\}}"):
+        p.batch(number)
+
+
 def test_a_trigger_that_undoes_the_change_is_seen(pg, plan):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 5) g;"
            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_trigger_depth() = 1 THEN "
