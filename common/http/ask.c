@@ -51,6 +51,24 @@ static int dial(int fd, const struct addrinfo *at, uint64_t until_ms, struct err
 	return 0;
 }
 
+/* A name may have several addresses ("localhost": ::1 and 127.0.0.1), and who is asked may listen at one of them. */
+static int dial_any(const struct addrinfo *found, uint64_t until_ms, int *ret_fd, struct err *err)
+{
+	int fd, rc = 0;
+
+	for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
+		fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		rc = fd >= 0 ? dial(fd, at, until_ms, err) : err_set(err, ST_IO, "%s", strerror(errno));
+		if (rc == 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+		if (fd >= 0)
+			close(fd);
+	}
+	return rc;
+}
+
 /* The request fits into the socket's buffer, and of the answer the first line is wanted. */
 static int converse(int fd, const char *path, uint64_t until_ms, struct err *err)
 {
@@ -81,14 +99,13 @@ int http_ask(const struct http_address *address, const char *path, struct err *e
 	uint64_t until_ms = clock_now_ms(clock_system()) + HTTP_ASK_MS;
 	struct addrinfo *found = NULL;
 	char port[8];
-	int fd, rc;
+	int fd = -1, rc;
 
 	snprintf(port, sizeof(port), "%u", address->port);
 	rc = getaddrinfo(host_to_ask(address), port, &hints, &found);
 	if (rc != 0)
 		return err_set(err, ST_INPUT, "cannot find the host '%s': %s", address->host, gai_strerror(rc));
-	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	rc = fd >= 0 ? dial(fd, found, until_ms, err) : err_set(err, ST_IO, "%s", strerror(errno));
+	rc = dial_any(found, until_ms, &fd, err);
 	freeaddrinfo(found);
 	if (rc == 0)
 		rc = converse(fd, path, until_ms, err);
