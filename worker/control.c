@@ -347,6 +347,7 @@ static bool ask_poll(struct worker *w)
 {
 	struct control *c = &w->control;
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
+	CLEANUP(buf_free) struct buf able = BUF_INIT(64 * 1024);
 	const struct strvec *only = w->options->migrations;
 	char pid[16], lanes[16], jobs[24], rows[24], fresh[24];
 	const char *const beat[] = { w->name, w->host, pid,  DROVER_VERSION,         lanes, standing(w),
@@ -379,7 +380,7 @@ static bool ask_poll(struct worker *w)
 		add_doing(w, &c->doing);
 		memcpy(beat_params, beat, sizeof(beat));
 		beat_params[6] = c->doing.data;
-		beat_params[10] = poll_params[2];
+		beat_params[10] = worker_names_able(w, &able) ? able.data : poll_params[2];
 		c->standing = beat[5];
 		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
 	}

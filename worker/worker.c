@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "core/log.h"
+#include "pg/pg_array.h"
 #include "version.h"
 #include "worker/worker_private.h"
 
@@ -77,6 +78,25 @@ bool worker_shares(const struct worker *w)
 		    (m->settings.max_lanes > 0 || m->settings.max_rows_per_s > 0 || mig_response(m)->lane_part == 0))
 			return true;
 	return false;
+}
+
+static bool is_broken(const struct mig *m)
+{
+	return m->stale && m->broken_revision != 0 && m->broken_revision == m->revision_wanted;
+}
+
+bool worker_names_able(const struct worker *w, struct buf *out)
+{
+	const struct mig *m;
+	bool broken = false;
+
+	DL_FOREACH(w->migs, m) {
+		broken = broken || is_broken(m);
+		if (!is_broken(m))
+			pg_array_add(out, out->len == 0, m->name);
+	}
+	pg_array_end(out, out->len == 0);
+	return broken;
 }
 
 bool worker_is_able(const struct worker *w)

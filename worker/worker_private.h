@@ -288,6 +288,8 @@ void worker_fail(struct worker *w, int rc, const struct err *why); /* end at onc
 struct mig *worker_find(struct worker *w, int32_t id);
 void worker_remove(struct worker *w, struct mig *m);
 size_t worker_held(const struct worker *w);
+/* Where there are migrations whose plans it cannot read, the names of the others, as an array. false: it can work for all that it asks for. */
+bool worker_names_able(const struct worker *w, struct buf *out);
 bool worker_is_able(const struct worker *w); /* Redis and a lane's server are there */
 bool worker_may_run(const struct worker *w, const struct mig *m);
 bool worker_shares(const struct worker *w); /* does any migration have a limit of the whole fleet? */

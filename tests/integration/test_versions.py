@@ -1,5 +1,7 @@
 """Fleets of mixed versions: what a worker does not understand it leaves alone, says so once, and goes on by itself."""
 
+import signal
+
 from lib.process import wait_for
 from lib.scenario import delayed, finish, queue, rows_done, stream
 
@@ -62,3 +64,20 @@ def test_jobs_of_a_later_version_are_left_to_others(pg, redis, drover):
     application.rollback()
     finish(drover, path)
     assert pg.sql("SELECT n, count(*) FROM t GROUP BY n") == [(1, ROWS)]
+
+
+def test_a_worker_that_cannot_read_a_plan_leaves_that_migration_and_its_lanes_to_others(pg, drover):
+    pg.sql("CREATE TABLE u (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO u SELECT g FROM generate_series(1, 100) g")
+    begin(pg, drover)
+    other = drover.migration("other", FILE.replace("table t", "table u"))
+    queue(drover, other)
+    pg.sql("UPDATE drover.migrations SET plan = jsonb_set(plan, '{version}', '2') WHERE name = 'm'")
+    worker = drover.worker()
+    worker.wait_for_log("migration.unreadable migration=m.*is this worker older")
+    wait_for(lambda: rows_done(pg, "other") == 100, "it works for the other one")
+    wait_for(lambda: pg.value("SELECT migrations FROM drover.workers") == ["other"], "others do not count on it")
+    assert rows_done(pg, "m") == 0 and worker.err.count("migration.unreadable") == 1
+    pg.sql("UPDATE drover.migrations SET plan = jsonb_set(plan, '{version}', '1') WHERE name = 'm'")
+    worker.signal(signal.SIGHUP)
+    wait_for(lambda: rows_done(pg, "m") == ROWS, "it can, and it does")
+    wait_for(lambda: pg.value("SELECT migrations FROM drover.workers") is None, "others know")
