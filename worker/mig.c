@@ -224,7 +224,7 @@ bool mig_has_work(const struct mig *m)
 static bool follows(const struct entry *e, const struct entry *before)
 {
 	return e->job.kind == JOB_ROW && e->job.number == before->job.number && before->job.position > 0 &&
-	       e->job.position == before->job.position + 1;
+	       e->job.position - 1 == before->job.position; /* anybody may have written the largest number there is */
 }
 
 bool mig_is_run(struct entry *const *entries, size_t n)

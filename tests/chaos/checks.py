@@ -22,7 +22,7 @@ _ALWAYS = {
                          (SELECT count(*) changed FROM changes WHERE drover) b
             WHERE counted <> changed""",
     "a ledger that disagrees with the table":
-        """SELECT * FROM (SELECT sum(rows_changed) ledger FROM drover.batches WHERE state = 'done') a,
+        """SELECT * FROM (SELECT sum(rows_changed) ledger FROM drover.batches) a,
                          (SELECT count(*) later FROM letters WHERE state = 'done') b, (SELECT count(*) changed FROM changes WHERE drover) c
             WHERE (SELECT mode FROM drover.migrations) = 'batch' AND ledger + later <> changed""",
 }
@@ -43,16 +43,23 @@ _LEDGER = {
         "SELECT k FROM found JOIN t USING (k) WHERE ok = 0 AND k NOT IN (SELECT k FROM letters WHERE state = 'dead')",
 }
 
-# found: keys as the ledger has them; a batch without keys is a range of integers with no gap.
+# The ledger as the scan wrote it: of a batch that is done in slices it keeps what is left.
+NOTE_WHAT_IS_FOUND = """
+CREATE TABLE public.scanned AS SELECT * FROM drover.batches;
+CREATE FUNCTION public.note_batch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.scanned SELECT NEW.*; RETURN NULL; END $$;
+CREATE TRIGGER note_batch AFTER INSERT ON drover.batches FOR EACH ROW WHEN (NEW.parent IS NULL) EXECUTE FUNCTION public.note_batch();
+"""
+
+# found: keys as the scan wrote them; a batch without keys is a range of integers with no gap.
 _VIEWS = """
 CREATE TEMP VIEW letters AS SELECT array_to_string(key, ',') k, state, sqlstate, message, worker FROM drover.failed_jobs;
 CREATE TEMP VIEW found AS
   SELECT array_to_string(keys[i : i + width - 1], ',') k
-    FROM drover.batches, (SELECT cardinality(key_columns) width FROM drover.migrations) m, generate_series(1, cardinality(keys), width) i
-   WHERE parent IS NULL AND keys IS NOT NULL
+    FROM scanned, (SELECT cardinality(key_columns) width FROM drover.migrations) m, generate_series(1, cardinality(keys), width) i
+   WHERE keys IS NOT NULL
    UNION ALL
-  SELECT i::text FROM drover.batches, generate_series(first_key[1]::bigint, last_key[1]::bigint) i
-   WHERE parent IS NULL AND keys IS NULL AND (SELECT ledger_only FROM drover.migrations);
+  SELECT i::text FROM scanned, generate_series(first_key[1]::bigint, last_key[1]::bigint) i
+   WHERE keys IS NULL AND (SELECT ledger_only FROM drover.migrations);
 """
 
 

@@ -7,6 +7,7 @@ from chaos import points
 from chaos.faults import FAULTS, available
 
 LEASE_S = 3
+PART_ROWS = 50  # the fewest that workers make a transaction of, where rows take their time
 
 # Key columns, the type of each, and keys for the row with number i: the application may put new ones before, among and after them.
 KEYS = {
@@ -40,6 +41,7 @@ class Draw:
     lanes: int
     rows: int
     batch_size: int
+    parts: bool  # batches and windows are larger than transactions: slices of the ones, runs of rows of the others
     poison: list
     mends: bool  # poison rows are mended in the end, and replayed
     first_points: list  # fail points that the first workers and the producer start with
@@ -47,13 +49,25 @@ class Draw:
 
     def __str__(self):
         poison = f", {len(self.poison)} poison rows{' (replayed)' if self.mends else ''}" if self.poison else ""
-        return (f"{self.way} {self.form}, {self.mode} jobs, {self.keys} keys, {self.rows} rows by {self.batch_size}{poison}, "
+        parts = " in parts" if self.parts else ""
+        return (f"{self.way} {self.form}, {self.mode} jobs, {self.keys} keys, {self.rows} rows by {self.batch_size}{parts}{poison}, "
                 f"{self.launcher} with {self.workers}x{self.lanes}")
 
     @property
+    def rows_at_once(self):
+        """About as many as a transaction has."""
+        return PART_ROWS if self.parts else self.batch_size
+
+    @property
+    def max_backlog(self):
+        return 12 * PART_ROWS if self.parts and self.mode == "row" else 60
+
+    @property
     def migration(self):
-        lines = ["-- drover: table t", f"-- drover: mode {self.mode}", f"-- drover: batch-size {self.batch_size}",
+        lines = ["-- drover: table t", f"-- drover: mode {self.mode}",
                  "-- drover: ledger" if self.way == "ledger" else "-- drover: pending shape = 1"]
+        if not self.parts:
+            lines.append(f"-- drover: batch-size {self.batch_size}")  # what a file says is kept
         change = [("n", "n + 1 / ok"), ("shape", "2")][:1 if self.way == "ledger" else 2]
         if self.form == "set":
             lines += [f"-- drover: set {column} = {expression}" for column, expression in change]
@@ -68,11 +82,14 @@ def draw(seed, only=None, calm=False):
     rng = random.Random(f"drover {seed}")
     workers, lanes = rng.choice([(2, 2), (2, 3), (3, 2)])
     batch_size = rng.choice([3, 5, 8])
-    rows = 100 * workers * lanes * batch_size
+    parts = random.Random(f"parts {seed}").random() < 0.4
+    rows = workers * lanes * (60 * PART_ROWS if parts else 100 * batch_size)
+    if parts:
+        batch_size *= PART_ROWS
     poison = sorted(rng.sample(range(1, rows + 1), rng.randint(5, 25))) if rng.random() < 0.5 else []
     drawn = Draw(seed, rng.choice(["ledger", "pending"]), rng.choice(["batch", "row"]), rng.choice(["set", "backfill"]),
-                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, poison, rng.random() < 0.5,
-                 [None] * (workers + 1))
+                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, parts, poison,
+                 rng.random() < 0.5, [None] * (workers + 1))
     if not calm:
         drawn.first_points = [points.draw(rng, points.WORKERS) if rng.random() < 0.5 else None for _ in range(workers)]
         drawn.first_points.append(points.draw(rng, points.of_producer(drawn.launcher)) if rng.random() < 0.3 else None)

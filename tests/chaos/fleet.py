@@ -27,8 +27,9 @@ class Fleet:
             self.workers = [self._worker(point) for point in workers]
 
     def start_producer(self, fail_point=None):
-        command = {"produce": ["produce", self.path, "--wait", "--max-backlog", 60],
-                   "run": ["run", self.path, "--workers", self.draw.workers, "--concurrency", self.draw.lanes, "--max-backlog", 60]}
+        command = {"produce": ["produce", self.path, "--wait", "--max-backlog", self.draw.max_backlog],
+                   "run": ["run", self.path, "--workers", self.draw.workers, "--concurrency", self.draw.lanes,
+                           "--max-backlog", self.draw.max_backlog]}
         self.producer = self._start("drover", command[self.draw.launcher], fail_point)
         self.result = None
 

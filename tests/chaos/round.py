@@ -171,11 +171,12 @@ class Round:
         path = self.programs.migration("m", self.draw.migration)
         self.fleet = Fleet(self.programs, self.draw, path, self.lease_s, self.say)
         self.programs.run("init", env=self.direct)
+        self.sql(checks.NOTE_WHAT_IS_FOUND)
         # So long between a lane's transactions that there is work while the faults hit; statements that hang end soon.
         # The application is traffic that a fleet gives way to: in every other round it does not, and all of its lanes are at work at once.
         throttle = "on" if self.draw.seed % 2 == 0 else "off"
         self.programs.run("config", "processing_interval_ms=100", "query_timeout_ms=3000", "backoff=1", f"throttle={throttle}",
-                          env=self.direct)
+                          *([f"batch_size={self.draw.batch_size}", "target_ms=1"] if self.draw.parts else []), env=self.direct)
         self.application = Application(self.database, self.draw, keys)
         self.application.start()
         self.fleet.start()
@@ -240,6 +241,8 @@ class Round:
     def _find_stream(self):
         try:
             (installation, number), = self.sql("SELECT installation, id FROM drover.meta, drover.migrations")
+            if self.draw.parts:  # the size that it was registered with stays; workers keep to one that is set
+                self.sql("DELETE FROM drover.worker_config WHERE key = 'batch_size'")
             self.stream = f"drover:{{{installation}:{number}}}:jobs"
         except (psycopg.Error, ValueError):
             pass  # not registered yet

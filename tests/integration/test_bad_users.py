@@ -137,6 +137,8 @@ def payload_zoo(v):
             for key in ("5000", "-5", "1", EVIL, "", "null", "99999999999999999999", "1.5", " 1", "1e0", "\u202e", "x" * 60000)]
     zoo += [pack(1, "R", mine, ("1",) * n) for n in (0, 2, 4, 5, 15)]
     zoo += [pack(1, "R", mine, (key,)) for key in (b"\xff\xfe", b"1\x00", b"\x00")]
+    zoo += [pack(1, "R", number, ("1",), place) for number in (mine, theirs) for place in (0, -1, -most - 1, 1, 2, most - 1, most, most)]
+    zoo += [pack(1, "R", mine, (key,), place) for key in ("5000", "NaN", EVIL) for place in range(1, 33)]
     zoo += [pack(version, "B", mine) for version in (0, 2, -1, most)] + [pack(2, "B", mine, ("new",)), pack(1, "Z", mine)]
     zoo += [b"\x93\x01\xa1B\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00", b"\x93\x01\xa1B\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00"]  # 1.0, NaN
     zoo += [b"", b"\x00", b"\xc0", b"\x91" * 60000, b"\x94\x01\xa1R\x01\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", EVIL.encode(),

@@ -21,7 +21,7 @@ def redis_restarted_empty(r, rng):
 def redis_restarted_with_an_old_snapshot(r, rng):
     r.redis.client().save()
     done = r.rows_done
-    yield lambda: r.rows_done > done + r.draw.batch_size * rng.randint(5, 30)
+    yield lambda: r.rows_done > done + r.draw.rows_at_once * rng.randint(5, 30)
     r.redis.restart()
     (r.redis.dir / "dump.rdb").unlink()
 
