@@ -15,7 +15,7 @@
 int fleet_read(struct console *con, const struct cli_call *call, struct fleet *ret, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	struct fleet f = { .redis_asked = console_redis_url(call) != NULL };
+	struct fleet f = { .redis_asked = console_redis_url(call) != NULL, .server = ret->server };
 	struct err redis = ERR_INIT;
 	int rc = migrations_workers(con->pg, &res, err);
 
@@ -29,6 +29,7 @@ int fleet_read(struct console *con, const struct cli_call *call, struct fleet *r
 			continue;
 		f.working++;
 		f.lanes += (unsigned)pg_i64(res, i, "lanes");
+		f.busy += (unsigned)pg_i64(res, i, "busy");
 	}
 	rc = f.redis_asked ? console_redis(con, call, &redis) : 0;
 	if (rc == ST_INTERRUPTED)
@@ -65,6 +66,10 @@ void standing_of_row(const PGresult *res, int row, struct standing *ret)
 		.waiting = pg_i64(res, row, "waiting"),
 		.ignored = pg_i64(res, row, "ignored"),
 		.incomplete = pg_i64(res, row, "incomplete"),
+		.workers_may = pg_i64(res, row, "workers_may"),
+		.workers_able = pg_i64(res, row, "workers_able"),
+		.lanes_able = pg_i64(res, row, "lanes_able"),
+		.lanes_busy = pg_i64(res, row, "lanes_busy"),
 		.sweep = (int)pg_i64(res, row, "sweep"),
 		.sweep_stuck = (int)pg_i64(res, row, "sweep_stuck"),
 		.share = pg_null(res, row, "share") ? -1 : pg_f64(res, row, "share"),
@@ -137,6 +142,7 @@ int standing_look_closer(struct console *con, const struct cli_call *call, struc
 		rc = look_at_locks(con, s, err);
 	if (rc == 0 && standing_is(s, "running") && s->sweep_waits)
 		rc = look_at_transactions(con, s, err);
+	s->bound = bound_of(s, &fleet->server);
 	return rc;
 }
 
@@ -192,11 +198,13 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 		say(out, "no worker is alive: start some with drover-worker");
 	else if (s->scan_done && f->alive == 0 && !s->producing)
 		say(out, "no worker is alive to look for rows that turned up meanwhile: start one with drover-worker");
-	else if (work && f->working == 0)
-		say(out, "all %u workers are paused, draining or waiting for a server", f->alive);
+	else if (work && s->workers_may == 0)
+		say(out, "none of the %u workers that are alive may or can work for it: drover workers says why", f->alive);
+	else if (work && s->workers_able == 0)
+		say(out, "all %" PRId64 " workers are paused, draining or waiting for a server", s->workers_may);
 	if (s->lock[0] != '\0')
 		say(out, "%s", s->lock);
-	if (work && f->working > 0 && s->settings.is_enabled && s->idle_s >= STANDING_STALLED_S)
+	if (work && s->workers_able > 0 && s->settings.is_enabled && s->idle_s >= STANDING_STALLED_S)
 		say(out, "nothing was committed for %s though workers are alive: look at their logs",
 		    text_human_duration((uint64_t)s->idle_s * 1000).s);
 }
@@ -204,7 +212,7 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 /* It moves; what sets the pace. */
 static void say_pace(const struct standing *s, const struct fleet *f, struct strvec *out)
 {
-	uint64_t jobs = queue_depth_jobs(&s->depth);
+	CLEANUP(buf_free) struct buf bound = BUF_INIT(1000);
 
 	if (s->settings.processing_interval_ms > 0 && (s->incomplete > 0 || !s->scan_done))
 		say(out, "each lane pauses %s after each transaction (setting processing_interval_ms)",
@@ -214,13 +222,9 @@ static void say_pace(const struct standing *s, const struct fleet *f, struct str
 		    text_human_duration((uint64_t)(s->held_s * 1000)).s, s->held_by, s->name);
 	if (s->unseen != NULL && s->settings.throttle)
 		say(out, "cannot see all that it should give way to: %s", s->unseen);
-	if (!s->scan_done && s->producing && s->depth_known && f->working > 0) {
-		if (jobs * 10 >= s->settings.max_backlog * 4)
-			say(out, "the workers set the pace (%u lanes, the backlog is at %s jobs): more workers or lanes may help", f->lanes,
-			    text_human_rows(jobs).s);
-		else if (jobs <= f->lanes)
-			say(out, "the scan sets the pace: the workers wait for jobs");
-	}
+	bound_say(s->bound, s, &f->server, &bound);
+	if (bound.len > 0)
+		say(out, "%s", bound.data);
 	if (s->sweep_waits && s->scan_done)
 		say(out, "the last sweep waits for transactions that were open at the one before%s%s",
 		    s->blocker[0] != '\0' ? "; the oldest: " : "", s->blocker);

@@ -16,6 +16,7 @@
 #include "core/util.h"
 #include "ledger/migrations.h"
 #include "ledger/settings.h"
+#include "producer/bound.h"
 #include "queue/queue.h"
 
 struct cli_call;
@@ -26,11 +27,13 @@ struct console;
 
 /* The fleet, for all migrations alike. */
 struct fleet {
-	unsigned alive;   /* workers heard of within 15 s */
-	unsigned working; /* of these, neither paused nor draining nor waiting for a server */
-	unsigned lanes;   /* of the working */
-	bool redis_asked; /* REDIS_URL is set */
-	char redis[300];  /* why it does not answer; "" if it does */
+	unsigned alive;             /* workers heard of within 15 s */
+	unsigned working;           /* of these, neither paused nor draining nor waiting for a server */
+	unsigned lanes;             /* of the working */
+	unsigned busy;              /* of these, at a job */
+	bool redis_asked;           /* REDIS_URL is set */
+	char redis[300];            /* why it does not answer; "" if it does */
+	struct bound_server server; /* kept from look to look */
 };
 
 /* A migration. Strings are borrowed from the result that it was read from. */
@@ -39,6 +42,9 @@ struct standing {
 	const char *name, *state, *reason, *by, *table, *mode, *producer;
 	bool ledger_only, producing, scan_done, sweep_waits, limited;
 	int64_t scanned, found, changed, skipped, finished, expected, dead, waiting, ignored, incomplete;
+	int64_t workers_may,
+		workers_able;           /* alive, and meant for it and able to read it; of these, neither paused nor draining nor waiting */
+	int64_t lanes_able, lanes_busy; /* of the able; at a job of it */
 	int sweep, sweep_stuck;
 	double share; /* 0 to 1; negative: unknown */
 	/* how far the fleet gives way to others; 0: it does not */
@@ -57,15 +63,16 @@ struct standing {
 	struct settings settings;
 	char lock[400];    /* "lane ... waits 3s for a lock of pid 7 (psql): UPDATE ..." */
 	char blocker[300]; /* who holds up the last sweep */
+	enum bound bound;  /* what sets the pace */
 };
 
-/* Who works at all. */
+/* Who works at all. @ret: zeros, or as the last look left it. */
 MUST_CHECK int fleet_read(struct console *con, const struct cli_call *call, struct fleet *ret, struct err *err);
 
 /* Row @row of migrations_status(): the ledger's side alone. */
 void standing_of_row(const PGresult *res, int row, struct standing *ret);
 
-/* Backlog, settings, and who holds what up: more queries, only for what runs. Redis away is no error. */
+/* Backlog, settings, what sets the pace, and who holds what up: more queries, only for what runs. Redis away is no error. */
 MUST_CHECK int standing_look_closer(struct console *con, const struct cli_call *call, struct fleet *fleet, struct standing *s,
 				    struct err *err);
 

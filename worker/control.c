@@ -15,7 +15,6 @@
 #include "ledger/schema.h"
 #include "pg/pg_array.h"
 #include "sql.h"
-#include "version.h"
 #include "worker/worker_private.h"
 
 #define CONTROL_DEADLINE_MS 5000 /* small questions: whoever does not answer them is away */
@@ -135,6 +134,7 @@ static void plan_answered(struct worker *w, const struct pg_op *op)
 	if (mig_load(m, revision, is_true(res, 0, "ledger_only"), text(res, 0, "plan"), text(res, 0, "settings"), &err) != 0) {
 		log_error("migration.unreadable", "migration=%s revision=%" PRId32 " cause=%s", m->name, revision, err.msg);
 		m->broken_revision = revision;
+		snprintf(m->why_broken, sizeof(m->why_broken), "%.199s", err.msg);
 	} else {
 		log_info("migration.loaded", "migration=%s id=%" PRId32 " revision=%" PRId32, m->name, m->id, revision);
 		fetch_make_group(w, m);
@@ -220,8 +220,10 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 		m->stale = true;
 	interval_ms = m->settings.processing_interval_ms;
 	rate = m->settings.max_rows_per_s;
-	if (mig_configure(m, &w->options->defaults, text(res, row, "settings"), &err) != 0)
+	if (mig_configure(m, &w->options->defaults, text(res, row, "settings"), &err) != 0) {
+		snprintf(m->why_broken, sizeof(m->why_broken), "%.199s", err.msg);
 		log_warn("settings.refused", "migration=%s cause=%s", m->name, err.msg);
+	}
 	/* Lanes that rest do so for as long as was right before. */
 	if (interval_ms != m->settings.processing_interval_ms || rate != m->settings.max_rows_per_s)
 		for (unsigned i = 0; i < w->nlanes; i++)
@@ -299,42 +301,6 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	worker_pump(w);
 }
 
-static void add_doing(struct worker *w, struct buf *out)
-{
-	bool first = true;
-
-	buf_reset(out);
-	buf_putc(out, '[');
-	for (unsigned i = 0; i < w->nlanes; i++) {
-		const struct job_run *r = w->lanes[i].run;
-
-		if (r == NULL || r->n == 0)
-			continue;
-		buf_printf(out, "%s{\"lane\": %u, \"migration\": ", first ? "" : ", ", i + 1);
-		text_add_json(out, r->mig->name);
-		buf_printf(out, ", \"job\": \"%c%" PRId64 "\", \"rows\": %zu, \"state\": \"%s\", \"ms\": %" PRIu64 "}", (char)r->kind,
-			   r->entries[0]->job.number, r->n, job_state_name(r->state), worker_now() - w->lanes[i].started_ms);
-		first = false;
-	}
-	buf_putc(out, ']');
-}
-
-/* What others know of this worker: lanes that one has alone are of no use to a migration while that one cannot work. */
-static const char *standing(const struct worker *w)
-{
-	if (w->draining || w->outdated)
-		return w->draining ? "draining" : "outdated";
-	return w->paused ? "paused" : worker_is_able(w) ? "running" : "waiting";
-}
-
-/* Whoever has a short lease must not be taken for dead (worker_unblock.sql) between two heartbeats. */
-static uint64_t beat_every(const struct worker *w)
-{
-	uint64_t most = w->control.sharing_ms != 0 ? WORKER_SHARING_BEAT_MS : WORKER_BEAT_MS;
-
-	return w->options->lease_ms / 3 < most ? w->options->lease_ms / 3 : most;
-}
-
 /* Not before all others have had the time to learn of the limit, and to tell of themselves more often. */
 static uint64_t fresh_ms(const struct worker *w)
 {
@@ -349,11 +315,9 @@ static bool ask_poll(struct worker *w)
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
 	CLEANUP(buf_free) struct buf able = BUF_INIT(64 * 1024);
 	const struct strvec *only = w->options->migrations;
-	char pid[16], lanes[16], jobs[24], rows[24], fresh[24];
-	const char *const beat[] = { w->name, w->host, pid,  DROVER_VERSION,         lanes, standing(w),
-				     NULL,    jobs,    rows, c->started ? "f" : "t", NULL };
-	const char *beat_params[ARRAY_SIZE(beat)];
 	const char *poll_params[4];
+	char fresh[24];
+	struct beat beat;
 	/* A pooler's server may carry another client's settings, read-only transactions among them. */
 	struct pg_step steps[4] = { { BEGIN_WRITING, 0, NULL, 0 } };
 	unsigned n = 1;
@@ -372,17 +336,9 @@ static bool ask_poll(struct worker *w)
 	poll_params[2] = names.len > 0 ? names.data : NULL;
 	snprintf(fresh, sizeof(fresh), "%" PRIu64, fresh_ms(w));
 	poll_params[3] = fresh;
-	if (w->named && (!c->started || c->told != beat[5] || worker_now() - c->beat_ms >= beat_every(w))) {
-		snprintf(pid, sizeof(pid), "%d", (int)getpid());
-		snprintf(lanes, sizeof(lanes), "%u", w->nlanes);
-		snprintf(jobs, sizeof(jobs), "%" PRIu64, w->jobs_done);
-		snprintf(rows, sizeof(rows), "%" PRIu64, w->rows_done);
-		add_doing(w, &c->doing);
-		memcpy(beat_params, beat, sizeof(beat));
-		beat_params[6] = c->doing.data;
-		beat_params[10] = worker_names_able(w, &able) ? able.data : poll_params[2];
-		c->standing = beat[5];
-		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat_params), beat_params, 0 };
+	if (w->named && beat_is_due(w)) {
+		beat_fill(w, &beat, worker_names_able(w, &able) ? able.data : poll_params[2]);
+		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat.params), beat.params, 0 };
 	}
 	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, ARRAY_SIZE(poll_params), poll_params, 1 };
 	c->beating = n == 3;
@@ -503,9 +459,7 @@ static void on_op(struct pg_op *op)
 		break;
 	case CONTROL_POLL:
 		if (op->status == 0 && c->beating) {
-			c->started = true;
-			c->beat_ms = worker_now();
-			c->told = c->standing;
+			beat_heard(w);
 		}
 		poll_answered(w, op);
 		break;
@@ -589,6 +543,7 @@ int control_init(struct worker *w, struct err *err)
 	c->op.cb = on_op;
 	buf_init(&c->ids, 64 * 1024);
 	buf_init(&c->doing, 64 * 1024);
+	buf_init(&c->cannot, 64 * 1024);
 	buf_init(&w->watch.unseen, 1000);
 	c->timer = loop_timer_new(&w->loop, on_timer, w);
 	if (c->timer == NULL)
@@ -604,5 +559,6 @@ void control_close(struct worker *w)
 	loop_timer_free(c->timer);
 	buf_free(&c->ids);
 	buf_free(&c->doing);
+	buf_free(&c->cannot);
 	buf_free(&w->watch.unseen);
 }

@@ -32,7 +32,8 @@ struct mig {
 	int32_t revision;
 	char revision_text[12];
 	int32_t revision_wanted; /* as the last poll said */
-	int32_t broken_revision; /* whose plan cannot be read */
+	int32_t broken_revision; /* whose plan cannot be read ... */
+	char why_broken[200];    /* ... and why; of the settings, if those are what is wrong */
 	uint64_t state_ms;       /* when the state was last seen to change */
 	bool row_mode;
 	bool ledger_only;

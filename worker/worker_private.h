@@ -156,13 +156,27 @@ struct control {
 	uint64_t answered_ms; /* ... and the last one that was answered */
 	int64_t recovered;    /* the server's last crash, and its start as a whole, as it tells; only to compare */
 	int64_t booted;
-	struct buf ids, doing;
+	uint64_t beat_rows;    /* rows done when it was sent ... */
+	uint64_t beating_rows; /* ... and when the one under way was */
+	struct buf ids, doing, cannot;
 };
 
 MUST_CHECK int control_init(struct worker *w, struct err *err);
 void control_close(struct worker *w);
 void control_urge(struct worker *w);     /* poll now: a job was told that something has changed */
 void control_say_gone(struct worker *w); /* the last thing: take the worker out of the list */
+
+/* ------------------------------------------------------------ beat.c */
+
+/* The parameters of worker_beat.sql, with their texts. */
+struct beat {
+	const char *params[13];
+	char pid[16], lanes[16], jobs[24], rows[24], rate[32];
+};
+
+bool beat_is_due(const struct worker *w);
+void beat_fill(struct worker *w, struct beat *b, const char *only); /* @only: text[] of names that it is restricted to, NULL: all */
+void beat_heard(struct worker *w);                                  /* PostgreSQL has it */
 
 /* ------------------------------------------------------------ watch.c */
 

@@ -53,7 +53,7 @@ static void judge(const struct cli_call *call, const struct fleet *f, const stru
 		say_alert(out, "%s dead letters", text_human_rows((uint64_t)s->dead).s);
 	if (running && !s->scan_done && !s->producing)
 		say_alert(out, "not scanned to its end and no producer runs");
-	if (work && !standing_is(s, "paused") && !standing_is(s, "cancelled") && f->working == 0)
+	if (work && !standing_is(s, "paused") && !standing_is(s, "cancelled") && s->workers_able == 0)
 		say_alert(out, "no worker takes jobs");
 	else if (running && work && s->idle_s >= 0 && (uint64_t)s->idle_s * 1000 > max_idle_ms)
 		say_alert(out, "nothing committed for %s", text_human_duration((uint64_t)s->idle_s * 1000).s);
@@ -89,7 +89,7 @@ static void put(struct out *out, bool alert, const char *name, const char *state
 static int monitor(struct console *con, const struct cli_call *call, struct out *out, bool *ret_alert, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	struct fleet fleet;
+	struct fleet fleet = { .alive = 0 };
 	int rc = console_try_pg(con, call, err);
 
 	if (rc == 0)

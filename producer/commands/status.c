@@ -16,6 +16,9 @@
 #define SAMPLES_MAX 4  /* while nothing was committed meanwhile, but lately: lanes may pause */
 #define LATELY_MS 10000
 #define WHY_TEXT_MAX (16 * 1024)
+#define SERVER_LOOKS 8 /* at what the lanes do in the server, where there is one moment to tell it ... */
+#define WATCH_LOOKS 2  /* ... and between two looks of --watch */
+#define PROBE_MS 5000  /* between questions for CPU: each takes some of it */
 
 static const struct cli_option options[] = {
 	{ "--watch", .short_name = 'w', .help = "look again and again; with NAME until it is over. With --json one object a line" },
@@ -90,6 +93,9 @@ static const struct out_column columns[] = {
 	{ "leased", "  with workers", .type = OUT_INT },
 	{ "delayed", "  delayed", .type = OUT_INT },
 	{ "workers", "workers", .type = OUT_INT },
+	{ "lanes", NULL, .type = OUT_INT },
+	{ "lanes_busy", "  at work", .type = OUT_INT },
+	{ "bound", "limit", .type = OUT_STR },
 	{ "producer", NULL, .type = OUT_STR },
 	{ "rung", NULL, .type = OUT_INT, .where = OUT_ONLY_JSON },
 	{ "signal", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
@@ -132,6 +138,7 @@ struct watch {
 	size_t ntracks;
 	struct fleet fleet;
 	bool screen;            /* again and again, on a terminal */
+	uint64_t probed_ms;     /* when the server was last asked for CPU */
 	bool over;              /* the one asked for */
 	bool has_dead;          /* it has dead letters */
 	bool waits_for_commits; /* another look would tell a rate that this one does not */
@@ -301,7 +308,7 @@ static void put_list_row(struct out *out, const struct standing *s, const struct
 	out_text(out, why->n > 0 ? why->v[0] : NULL);
 }
 
-static void put_full(struct out *out, const struct standing *s, const struct fleet *f, const struct strvec *why)
+static void put_full(struct out *out, const struct standing *s, const struct strvec *why)
 {
 	out_text(out, s->name);
 	out_text(out, s->state);
@@ -337,7 +344,10 @@ static void put_full(struct out *out, const struct standing *s, const struct fle
 	put_count(out, s->depth_known, queue_depth_jobs(&s->depth));
 	put_count(out, s->depth_known, s->depth.leased);
 	put_count(out, s->depth_known, s->depth.delayed);
-	out_uint(out, f->working);
+	out_int(out, s->workers_able);
+	out_int(out, s->lanes_able);
+	out_int(out, s->lanes_busy);
+	out_text(out, bound_name(s->bound));
 	if (s->producing && s->producer != NULL)
 		out_textf(out, "%.*s", (int)strcspn(s->producer, "#"), s->producer); /* the namespace behind it tells people nothing */
 	else
@@ -371,7 +381,7 @@ static int show_rows(struct watch *w, struct out *out, const PGresult *res, bool
 		w->over = standing_over(&s);
 		w->has_dead = s.dead > 0;
 		if (full)
-			put_full(out, &s, &w->fleet, &why);
+			put_full(out, &s, &why);
 		else
 			put_list_row(out, &s, &why);
 	}
@@ -411,6 +421,18 @@ static int look(struct watch *w, struct out *out, bool show, struct err *err)
 
 /* ------------------------------------------------------------ once, or again and again */
 
+static int look_at_server(struct watch *w, unsigned samples, struct err *err)
+{
+	uint64_t now_ms = clock_now_ms(clock_system());
+	bool probe = w->probed_ms == 0 || now_ms - w->probed_ms >= PROBE_MS;
+
+	if (w->fleet.busy == 0)
+		return 0;
+	if (probe)
+		w->probed_ms = now_ms;
+	return bound_look(w->con->pg, &w->fleet.server, samples, probe, &w->con->stop, err);
+}
+
 static int once(struct watch *w, struct out *out, struct err *err)
 {
 	int rc = fleet_read(w->con, w->call, &w->fleet, err);
@@ -421,6 +443,8 @@ static int once(struct watch *w, struct out *out, struct err *err)
 		if (rc == 0 && w->waits_for_commits && clock_sleep_ms(SAMPLE_MS, &w->con->stop) != 0)
 			return err_set(err, ST_INTERRUPTED, "interrupted");
 	}
+	if (rc == 0)
+		rc = look_at_server(w, SERVER_LOOKS, err);
 	return rc != 0 ? rc : look(w, out, true, err);
 }
 
@@ -447,7 +471,9 @@ static int watch(struct watch *w, struct out *out, struct err *err)
 			out->width = cli_terminal_width(stdout); /* windows are resized */
 			fputs("\033[H\033[2J", stdout);
 		}
-		rc = look(w, out, true, err);
+		rc = look_at_server(w, WATCH_LOOKS, err);
+		if (rc == 0)
+			rc = look(w, out, true, err);
 		if (rc == 0 && w->screen)
 			draw_bar(w, out);
 		if (rc == 0 && w->screen)

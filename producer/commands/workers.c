@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/output.h"
+#include "core/text.h"
 #include "pg/pg_sync.h"
 #include "producer/console.h"
 
@@ -24,6 +25,10 @@ static const struct out_column columns[] = {
 	{ "busy_lanes", "BUSY", OUT_STR, .where = OUT_ONLY_HUMAN },
 	{ "jobs_done", "JOBS", .type = OUT_INT },
 	{ "rows_done", "ROWS", .type = OUT_INT },
+	{ "rate", "RATE", OUT_STR, .where = OUT_ONLY_HUMAN },
+	{ "rows_per_s", NULL, OUT_NUM, .where = OUT_ONLY_JSON },
+	{ "migrations", NULL, OUT_RAW_JSON, .where = OUT_ONLY_JSON },
+	{ "cannot", NULL, OUT_RAW_JSON, .where = OUT_ONLY_JSON },
 	{ "restart_asked", NULL, OUT_BOOL, .where = OUT_ONLY_JSON },
 	{ "started_at", NULL, OUT_TIME, .where = OUT_ONLY_JSON },
 	{ "up_ms", "UP", OUT_DURATION, .where = OUT_ONLY_HUMAN },
@@ -58,6 +63,10 @@ static int run_workers(const struct cli_call *call, void *ctx, struct err *err)
 		out_textf(&out, "%s of %s", pg_str(res, i, "busy"), pg_str(res, i, "lanes"));
 		out_text(&out, pg_str(res, i, "jobs_done"));
 		out_text(&out, pg_str(res, i, "rows_done"));
+		out_textf(&out, "%s", text_human_rate(pg_f64(res, i, "rows_per_s")).s);
+		out_num(&out, pg_f64(res, i, "rows_per_s"));
+		out_json(&out, pg_opt(res, i, "migrations"));
+		out_json(&out, pg_str(res, i, "cannot"));
 		out_text(&out, pg_str(res, i, "restart_asked"));
 		out_text(&out, pg_str(res, i, "started_at"));
 		out_text(&out, pg_str(res, i, "up_ms"));
@@ -93,7 +102,8 @@ static int run_restart(const struct cli_call *call, void *ctx, struct err *err)
 const struct cli_command workers_command = {
 	.name = "workers",
 	.summary = "who is alive, and what each does",
-	.help = "A worker that was not heard of for 15 s is shown as lost, for an hour: what it held is taken over when its lease is over.",
+	.help = "A worker that was not heard of for 15 s is shown as lost, for an hour: what it held is taken over when its lease is over. What "
+		"a worker does, for how long, and its rows per second are as of its last heartbeat: one comes every 5 s.",
 	.run = run_workers,
 };
 

@@ -24,7 +24,8 @@ SELECT s.*,
            c.rows_changed, c.rows_skipped, c.jobs_done, c.last_commit_at, extract(epoch FROM now() - c.last_commit_at) AS idle_s,
            coalesce(f.dead, 0) AS dead, coalesce(f.waiting, 0) AS waiting, coalesce(f.ignored, 0) AS ignored,
            coalesce(f.settled, 0) AS settled, b.incomplete,
-           least(c.rows_changed + c.rows_skipped + coalesce(f.dead + f.ignored, 0), m.rows_found) AS rows_finished
+           least(c.rows_changed + c.rows_skipped + coalesce(f.dead + f.ignored, 0), m.rows_found) AS rows_finished,
+           w.workers_may, w.workers_able, w.lanes_able, coalesce(d.lanes_busy, 0) AS lanes_busy
       FROM drover.migrations AS m
       LEFT JOIN drover.throttle AS t ON t.migration_id = m.id AND m.state = 'running' AND t.watched_until > now()
       CROSS JOIN LATERAL (
@@ -40,5 +41,15 @@ SELECT s.*,
       CROSS JOIN LATERAL (
         SELECT count(*) AS incomplete FROM drover.batches
          WHERE migration_id = m.id AND number >= m.audit_floor AND state IN ('queued', 'open')) AS b
+      CROSS JOIN LATERAL (
+        SELECT count(*) AS workers_may, count(*) FILTER (WHERE w.state = 'running') AS workers_able,
+               coalesce(sum(w.lanes) FILTER (WHERE w.state = 'running'), 0) AS lanes_able
+          FROM drover.workers AS w
+         WHERE w.heartbeat_at > now() - interval '15 s' AND (w.migrations IS NULL OR m.name = ANY (w.migrations))
+           AND NOT EXISTS (SELECT FROM jsonb_array_elements(w.cannot) AS c WHERE c ->> 'migration' = m.name)) AS w
+      LEFT JOIN (
+        SELECT d ->> 'migration' AS name, count(*) AS lanes_busy
+          FROM drover.workers AS w CROSS JOIN LATERAL jsonb_array_elements(w.doing) AS d
+         WHERE w.heartbeat_at > now() - interval '15 s' GROUP BY 1) AS d ON d.name = m.name
      WHERE $1::integer = 0 OR m.id = $1::integer) AS s
  ORDER BY s.id

@@ -199,6 +199,8 @@ CREATE TABLE drover.workers (
   doing        jsonb NOT NULL DEFAULT '[]',    -- per busy lane: {lane, migration, job, rows, ms}
   jobs_done    bigint NOT NULL DEFAULT 0,
   rows_done    bigint NOT NULL DEFAULT 0,
+  rows_per_s   double precision NOT NULL DEFAULT 0, -- changed between its last two heartbeats
+  cannot       jsonb NOT NULL DEFAULT '[]',    -- what it leaves alone, and why: {migration, why}
   restart_asked boolean NOT NULL DEFAULT false,
   started_at   timestamptz NOT NULL DEFAULT now(),
   heartbeat_at timestamptz NOT NULL DEFAULT now()

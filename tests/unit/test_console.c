@@ -91,6 +91,10 @@ static struct standing healthy(void)
 			      .expected = 100,
 			      .share = 0.5,
 			      .idle_s = 1,
+			      .workers_may = 2,
+			      .workers_able = 2,
+			      .lanes_able = 8,
+			      .rate_per_s = -1,
 			      .depth_known = true };
 
 	settings_defaults(&s.settings);
@@ -148,7 +152,11 @@ static void what_stops_it_is_said(void **state)
 	check_why(&s, &f, "no producer runs: drover produce m");
 	s = healthy();
 	check_why(&s, &(struct fleet){ .alive = 0 }, "no worker is alive");
-	check_why(&s, &(struct fleet){ .alive = 3 }, "all 3 workers are paused, draining or waiting for a server");
+	s.workers_able = 0;
+	check_why(&s, &(struct fleet){ .alive = 3 }, "all 2 workers are paused, draining or waiting for a server");
+	s.workers_may = 0;
+	check_why(&s, &(struct fleet){ .alive = 3 }, "none of the 3 workers that are alive may or can work for it");
+	s = healthy();
 	s.idle_s = STANDING_STALLED_S;
 	check_why(&s, &f, "nothing was committed for 1m");
 	strcpy(s.lock, "drover w/1 waits 3s for a lock of pid 7 (psql): UPDATE t");
@@ -157,23 +165,57 @@ static void what_stops_it_is_said(void **state)
 	check_why(&s, &f, "Redis does not answer: connection refused");
 }
 
+/* bound_of(), and what is said of it. */
+static void check_bound(struct standing *s, const struct bound_server *b, enum bound want, const char *says)
+{
+	struct fleet f = fleet_of_two;
+
+	f.server = *b;
+	s->bound = bound_of(s, b);
+	assert_int_equal(s->bound, want);
+	check_why(s, &f, says);
+}
+
 static void what_sets_the_pace_is_said(void **state)
+{
+	static const struct bound_server unseen = { .looks = 0 }, idle = { .looks = 3, .at_work = 6, .probes = 2, .cpu_lost = 0.1 },
+					 no_cpu = { .looks = 3, .at_work = 6, .probes = 2, .cpu_lost = 1.2 },
+					 asleep = { .looks = 3, .at_work = 6, .sleeps = 6 },
+					 waits = { .looks = 3, .at_work = 6, .server = 4, .event = "WALWrite" };
+	struct standing s = healthy();
+
+	(void)state;
+	check_bound(&s, &unseen, BOUND_NONE, NULL);
+	check_bound(&s, &idle, BOUND_WORKERS, "the workers are the limit (8 lanes");
+	check_bound(&s, &asleep, BOUND_WORKERS, "asleep in SQL");
+	check_bound(&s, &no_cpu, BOUND_POSTGRES, "PostgreSQL is the limit: queries wait for a CPU 60% of the time");
+	check_bound(&s, &waits, BOUND_POSTGRES, "most lanes wait in it (WALWrite)");
+	s.settings.max_lanes = 2;
+	check_bound(&s, &idle, BOUND_LANES, "max_lanes: 2 of 8 lanes");
+	check_bound(&s, &no_cpu, BOUND_POSTGRES, "wait for a CPU");
+	s.scan_done = false;
+	s.producing = true;
+	s.depth.ready = 8;
+	check_bound(&s, &idle, BOUND_SCAN, "the scan sets the pace");
+	s.depth.ready = 1000;
+	s.settings.processing_interval_ms = 200;
+	check_bound(&s, &idle, BOUND_PAUSES, "pauses 200ms");
+	s.settings.max_rows_per_s = 100;
+	check_bound(&s, &idle, BOUND_RATE, "max_rows_per_s: 100/s");
+	s.rate_per_s = 20;
+	check_bound(&s, &idle, BOUND_PAUSES, "pauses 200ms");
+	s.rung = 4;
+	s.held_by = "others are at work";
+	check_bound(&s, &idle, BOUND_THROTTLE, "gives way to others");
+	s.workers_able = 0;
+	check_bound(&s, &idle, BOUND_NONE, "paused, draining");
+}
+
+static void what_a_sweep_waits_for_is_said(void **state)
 {
 	struct standing s = healthy();
 
 	(void)state;
-	s.settings.processing_interval_ms = 200;
-	check_why(&s, &fleet_of_two, "pauses 200ms");
-	s = healthy();
-	s.scan_done = false;
-	s.producing = true;
-	s.depth.ready = 8;
-	check_why(&s, &fleet_of_two, "the scan sets the pace");
-	s.depth.ready = 1000;
-	check_why(&s, &fleet_of_two, NULL);
-	s.depth.ready = 45000;
-	check_why(&s, &fleet_of_two, "the workers set the pace (8 lanes, the backlog is at 45,000 jobs)");
-	s = healthy();
 	s.sweep_waits = true;
 	strcpy(s.blocker, "pid 9 (psql), open for 2h");
 	check_why(&s, &fleet_of_two, "the oldest: pid 9 (psql)");
@@ -197,10 +239,10 @@ static void what_is_left_over_is_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_tables_have_no_mistakes),  cmocka_unit_test(ids_and_ranges_are_read),
-		cmocka_unit_test(what_is_no_id_is_wrong_usage), cmocka_unit_test(a_healthy_one_needs_no_words),
-		cmocka_unit_test(what_stops_it_is_said),        cmocka_unit_test(what_sets_the_pace_is_said),
-		cmocka_unit_test(what_is_left_over_is_said),
+		cmocka_unit_test(the_tables_have_no_mistakes),    cmocka_unit_test(ids_and_ranges_are_read),
+		cmocka_unit_test(what_is_no_id_is_wrong_usage),   cmocka_unit_test(a_healthy_one_needs_no_words),
+		cmocka_unit_test(what_stops_it_is_said),          cmocka_unit_test(what_sets_the_pace_is_said),
+		cmocka_unit_test(what_a_sweep_waits_for_is_said), cmocka_unit_test(what_is_left_over_is_said),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
