@@ -82,6 +82,6 @@ void console_advice(const char *reason, const char *name, char *out, size_t size
 extern const struct cli_command produce_command, run_command;
 extern const struct cli_command init_command, status_command, verify_command, pause_command, resume_command, cancel_command, clear_command,
 	config_command, failed_command, failed_show_command, retry_command, forget_command, flush_command, prune_command, workers_command,
-	restart_command, monitor_command, amend_command, events_command, exporter_command, docs_command;
+	restart_command, monitor_command, amend_command, events_command, doctor_command, exporter_command, docs_command;
 
 #endif

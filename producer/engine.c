@@ -114,7 +114,8 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 		break;
 	case FINISH_XMIN:
 		rc = engine_find_blocker(e, err);
-		snprintf(e->note, sizeof(e->note), "waiting for %.140s", e->blocker[0] != '\0' ? e->blocker : "older transactions to end");
+		snprintf(e->note, sizeof(e->note), "waiting for the end of %.120s",
+			 e->blocker[0] != '\0' ? e->blocker : "older transactions");
 		break;
 	case FINISH_WORKING:
 		if (e->finisher.waiting && e->finisher.incomplete == 0)

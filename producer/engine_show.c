@@ -9,6 +9,7 @@
 #include "core/text.h"
 #include "pg/pg_sync.h"
 #include "producer/engine_private.h"
+#include "producer/standing.h"
 #include "sql.h"
 
 #define COUNT_EVERY_MS 1000
@@ -115,8 +116,7 @@ int engine_find_blocker(struct engine *e, struct err *err)
 		return rc;
 	e->blocker[0] = '\0';
 	if (PQntuples(res) == 1)
-		snprintf(e->blocker, sizeof(e->blocker), "the transaction of %.60s (pid %.12s), open for %.20s", pg_str(res, 0, "who"),
-			 pg_str(res, 0, "pid"), text_human_duration((uint64_t)pg_i64(res, 0, "open_s") * 1000).s);
+		standing_say_transaction(res, e->blocker, sizeof(e->blocker));
 	return 0;
 }
 

@@ -34,7 +34,7 @@ static const struct cli_example examples[] = {
 };
 
 static const struct cli_text exits[] = {
-	{ "3", "not clean: verify found rows" },
+	{ "3", "not clean: verify found rows, or doctor something that needs a hand" },
 	{ "4", "finished, with dead letters" },
 	{ 0 },
 };
@@ -76,10 +76,10 @@ const struct cli_program *console_program(void)
 		.complete = complete,
 	};
 	const struct cli_command *all[] = {
-		&init_command,   &run_command,    &produce_command, &status_command,   &verify_command,      &pause_command,
-		&resume_command, &cancel_command, &config_command,  &failed_command,   &failed_show_command, &retry_command,
-		&forget_command, &flush_command,  &prune_command,   &workers_command,  &restart_command,     &monitor_command,
-		&clear_command,  &amend_command,  &events_command,  &exporter_command, &docs_command,
+		&init_command,    &run_command,    &produce_command, &status_command, &doctor_command,   &verify_command,
+		&pause_command,   &resume_command, &cancel_command,  &config_command, &failed_command,   &failed_show_command,
+		&retry_command,   &forget_command, &flush_command,   &prune_command,  &workers_command,  &restart_command,
+		&monitor_command, &clear_command,  &amend_command,   &events_command, &exporter_command, &docs_command,
 	};
 
 	_Static_assert(ARRAY_SIZE(all) < ARRAY_SIZE(commands), "the last entry stays empty");

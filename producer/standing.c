@@ -74,6 +74,7 @@ void standing_of_row(const PGresult *res, int row, struct standing *ret)
 		.sweep_stuck = (int)pg_i64(res, row, "sweep_stuck"),
 		.share = pg_null(res, row, "share") ? -1 : pg_f64(res, row, "share"),
 		.rung = (int)pg_i64(res, row, "rung"),
+		.state_s = pg_f64(res, row, "state_s"),
 		.held_s = pg_null(res, row, "held_s") ? 0 : pg_f64(res, row, "held_s"),
 		.signal = pg_opt(res, row, "signal"),
 		.held_by = pg_opt(res, row, "detail"),
@@ -99,6 +100,15 @@ static int look_at_locks(struct console *con, struct standing *s, struct err *er
 	return 0;
 }
 
+void standing_say_transaction(const PGresult *res, char *out, size_t size)
+{
+	if (pg_null(res, 0, "open_s"))
+		snprintf(out, size, "%s, since when is hidden", pg_str(res, 0, "whom"));
+	else
+		snprintf(out, size, "%s, open for %s", pg_str(res, 0, "whom"),
+			 text_human_duration((uint64_t)(pg_i64(res, 0, "open_s") * 1000)).s);
+}
+
 static int look_at_transactions(struct console *con, struct standing *s, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
@@ -106,8 +116,7 @@ static int look_at_transactions(struct console *con, struct standing *s, struct 
 
 	if (rc != 0 || PQntuples(res) == 0)
 		return rc;
-	snprintf(s->blocker, sizeof(s->blocker), "pid %s (%s), open for %s", pg_str(res, 0, "pid"), pg_str(res, 0, "who"),
-		 text_human_duration((uint64_t)pg_i64(res, 0, "open_s") * 1000).s);
+	standing_say_transaction(res, s->blocker, sizeof(s->blocker));
 	return 0;
 }
 

@@ -50,6 +50,7 @@ struct standing {
 	/* how far the fleet gives way to others; 0: it does not */
 	int rung;
 	double held_s;
+	double state_s;                            /* since its state last changed */
 	const char *signal, *held_by, *held_since; /* NULL: nothing holds it */
 	const char *unseen;                        /* what the fleet cannot see, NULL: nothing */
 	int64_t idle_s;                            /* since a worker's last commit; negative: none yet */
@@ -75,6 +76,9 @@ void standing_of_row(const PGresult *res, int row, struct standing *ret);
 /* Backlog, settings, what sets the pace, and who holds what up: more queries, only for what runs. Redis away is no error. */
 MUST_CHECK int standing_look_closer(struct console *con, const struct cli_call *call, struct fleet *fleet, struct standing *s,
 				    struct err *err);
+
+/* The row of oldest_transaction.sql in words: "pid 12 (psql), open for 3m". */
+void standing_say_transaction(const PGresult *res, char *out, size_t size);
 
 /* Rows that are still to be finished, by the best estimate. */
 static inline int64_t standing_left(const struct standing *s)

@@ -9,6 +9,7 @@
 #include "pg/pg_sync.h"
 #include "sql.h"
 
+#define VERSION_HIDDEN (-1)    /* this role may not read it */
 #define GRANTS_MAX (64 * 1024) /* bytes of a role's statements */
 
 int schema_program_version(void)
@@ -64,6 +65,7 @@ static int read_state(struct pg_sync *c, struct schema_info *ret, bool *ret_ours
 		return 0;
 	}
 	if (is_sqlstate(&why, "42501")) {
+		ret->version = VERSION_HIDDEN;
 		rc = look_around(c, &w, err);
 		if (rc != 0)
 			return rc;
@@ -201,24 +203,45 @@ static int upgrade(struct pg_sync *c, struct schema_info *ret, struct err *err)
 	return err_wrap(err, "cannot install the schema drover");
 }
 
+/* Nobody but the owner knows more of a schema whose version cannot be read. */
+static enum schema_trouble trouble_of(const struct schema_info *s, bool ours, int rc)
+{
+	if (rc != 0)
+		return rc == ST_REFUSED && s->version == VERSION_HIDDEN ? SCHEMA_DENIED : SCHEMA_DAMAGED;
+	if (s->version == 0)
+		return SCHEMA_MISSING;
+	if (s->version > schema_program_version())
+		return SCHEMA_NEWER;
+	if (!ours)
+		return SCHEMA_COPY;
+	return s->version < schema_program_version() ? SCHEMA_OLDER : SCHEMA_FINE;
+}
+
 int schema_check(struct pg_sync *c, struct schema_info *ret, struct err *err)
 {
 	struct schema_info s = { .version = 0 };
 	bool ours = false;
 	int rc = read_state(c, &s, &ours, err);
 
-	if (rc == 0 && s.version == 0)
-		rc = err_set(err, ST_NOT_FOUND, "there is no schema drover in this database: run `drover init`");
-	if (rc == 0)
-		rc = refuse_newer(&s, err);
-	if (rc == 0)
-		rc = refuse_stranger(ours, err);
-	if (rc == 0 && s.version < schema_program_version())
-		rc = err_set(err, ST_REFUSED, "the schema drover is at version %d, this program needs %d: run `drover init`", s.version,
-			     schema_program_version());
-	if (rc == 0)
-		*ret = s;
-	return rc;
+	ret->trouble = trouble_of(&s, ours, rc);
+	switch (ret->trouble) {
+	case SCHEMA_MISSING:
+		return err_set(err, ST_NOT_FOUND, "there is no schema drover in this database: run `drover init`");
+	case SCHEMA_NEWER:
+		return refuse_newer(&s, err);
+	case SCHEMA_COPY:
+		return refuse_stranger(ours, err);
+	case SCHEMA_OLDER:
+		return err_set(err, ST_REFUSED, "the schema drover is at version %d, this program needs %d: run `drover init`", s.version,
+			       schema_program_version());
+	case SCHEMA_DENIED:
+	case SCHEMA_DAMAGED:
+		return rc;
+	case SCHEMA_FINE:
+		break;
+	}
+	*ret = s;
+	return 0;
 }
 
 int schema_open(struct pg_sync *c, struct schema_info *ret, struct err *err)

@@ -16,10 +16,14 @@ struct pg_sync;
 
 #define SCHEMA_INSTALLATION_LEN 12 /* hex digits */
 
+/* Why it cannot be worked with. */
+enum schema_trouble { SCHEMA_FINE, SCHEMA_MISSING, SCHEMA_OLDER, SCHEMA_NEWER, SCHEMA_COPY, SCHEMA_DENIED, SCHEMA_DAMAGED };
+
 struct schema_info {
 	int version;
 	char installation[SCHEMA_INSTALLATION_LEN + 1]; /* names this installation's keys in Redis */
 	bool installed;                                 /* by this very call */
+	enum schema_trouble trouble;                    /* set by schema_check() alone, also where it fails */
 	int upgraded_from;                              /* version before this call; 0: none, or not upgraded */
 };
 
