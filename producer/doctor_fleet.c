@@ -30,16 +30,15 @@ static void say_lost(struct doctor *d, const PGresult *res, int row)
 }
 
 /* Workers of the wrong version, or without rights, are connected and wait: they cannot write down that they are there. */
-static void say_mute(struct doctor *d)
+static void say_mute(struct doctor *d, int64_t known)
 {
-	int64_t mute = d->worker_sessions - (int64_t)d->fleet.alive;
-
-	if (mute <= 0)
+	if (d->worker_sessions <= known)
 		return;
-	doctor_say(d, d->fleet.alive == 0 ? DOCTOR_ERROR : DOCTOR_WARNING,
-		   "%" PRId64
-		   " workers are connected and cannot begin: of another version than the schema, without rights on it, or not yet at Redis",
-		   mute);
+	doctor_say(
+		d, d->fleet.alive == 0 ? DOCTOR_ERROR : DOCTOR_WARNING,
+		"%" PRId64
+		" connections are of workers that cannot begin: of another version than the schema, without rights on it, or without Redis",
+		d->worker_sessions - known);
 	doctor_advise(d, "look for schema.unusable and server.away in their logs; the version of all should be %s", DROVER_VERSION);
 }
 
@@ -47,6 +46,7 @@ int doctor_workers(struct doctor *d, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	bool other_version = false;
+	int64_t sessions = 0; /* of those that are known: one for each lane, and one besides */
 	int lost = 0, rc = migrations_workers(d->con->pg, &res, err);
 
 	if (rc != 0)
@@ -55,6 +55,7 @@ int doctor_workers(struct doctor *d, struct err *err)
 		bool alive = pg_bool(res, i, "alive");
 
 		d->fleet.alive += alive;
+		sessions += alive ? pg_i64(res, i, "lanes") + 1 : 0;
 		if (alive && strcmp(pg_str(res, i, "state"), "running") == 0) {
 			d->fleet.working++;
 			d->fleet.lanes += (unsigned)pg_i64(res, i, "lanes");
@@ -67,7 +68,7 @@ int doctor_workers(struct doctor *d, struct err *err)
 			say_version(d, res, i);
 		}
 	}
-	say_mute(d);
+	say_mute(d, sessions);
 	return 0;
 }
 

@@ -10,8 +10,9 @@
 #include "producer/doctor_private.h"
 #include "sql.h"
 
-#define LONG_S 60    /* a transaction that is open for so long is worth a word ... */
-#define SUSPECT_S 5  /* ... and for so long, where jobs meet locks */
+#define LONG_S 60   /* a transaction that is open for so long is worth a word ... */
+#define SUSPECT_S 5 /* ... and for so long, where jobs meet locks */
+#define LEDGER "drover"
 #define LOCKS_SAID 5 /* findings: whoever has more of them has one cause */
 
 struct holder {
@@ -31,7 +32,7 @@ static void describe(const PGresult *res, int row, struct holder *h)
 		snprintf(h->whom, sizeof(h->whom), "pid %s (%.200s)", pg_str(res, row, "pid"),
 			 pg_null(res, row, "who") ? "unknown" : pg_str(res, row, "who"));
 	if (pg_null(res, row, "open_s"))
-		snprintf(h->since, sizeof(h->since), ", since when is hidden");
+		snprintf(h->since, sizeof(h->since), "%s", pg_bool(res, row, "hidden") ? ", since when is hidden" : "");
 	else
 		snprintf(h->since, sizeof(h->since), ", in a transaction that is open for %s",
 			 text_human_duration((uint64_t)(pg_i64(res, row, "open_s") > 0 ? pg_i64(res, row, "open_s") : 0) * 1000).s);
@@ -63,6 +64,8 @@ static void say_one(struct doctor *d, const PGresult *res, int row, const char *
 	const char *relation = pg_null(res, row, "relation") ? name : pg_str(res, row, "relation");
 
 	describe(res, row, &h);
+	if (strcmp(name, LEDGER) == 0 && pg_null(res, row, "relation"))
+		return; /* of a table that is looked at by itself */
 	if (!pg_bool(res, row, "granted")) {
 		if (!excludes)
 			return; /* it waits as we do */

@@ -73,10 +73,6 @@ static int say_server(struct doctor *d, struct err *err)
 	if (reply->type == REDIS_REPLY_STRING) {
 		const char *info = reply->str;
 
-		if (s->replica) {
-			doctor_say(d, DOCTOR_ERROR, "this Redis is a replica, to which nothing can be written");
-			doctor_advise(d, "name its master in REDIS_URL, or Sentinel: redis+sentinel://HOST:PORT/MASTER");
-		}
 		if (says(info, "\nrdb_last_bgsave_status:err")) {
 			doctor_say(d, DOCTOR_ERROR,
 				   "Redis cannot write its snapshot, and refuses jobs for that (stop-writes-on-bgsave-error)");

@@ -22,13 +22,12 @@ static void say_connections(struct doctor *d, const PGresult *res)
 	doctor_advise(d, "fewer lanes (drover-worker --concurrency N), a pooler, or a higher max_connections");
 }
 
-/* By the throttle's limits for all: what is above them holds every migration. */
+/* By the throttle's limits as they are at first. The ledger is not asked: it may be locked. */
 static void say_replication(struct doctor *d, const PGresult *res)
 {
 	struct settings s;
 
-	if (migrations_settings(d->con->pg, 0, &s, NULL) != 0)
-		settings_defaults(&s);
+	settings_defaults(&s);
 	if (s.throttle_lag_ms > 0 && pg_i64(res, 0, "lag_ms") > (int64_t)s.throttle_lag_ms) {
 		doctor_say(d, DOCTOR_WARNING, "a standby or subscriber is %s behind",
 			   text_human_duration((uint64_t)pg_i64(res, 0, "lag_ms")).s);

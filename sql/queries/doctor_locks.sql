@@ -35,7 +35,7 @@ SELECT h.pid, pg_catalog.quote_literal(p.gid) AS gid, coalesce(nullif(a.applicat
          OR (h.pid IS NULL AND EXISTS (SELECT FROM blockers AS b WHERE b.pid = 0)) AS blocks,
        CASE WHEN NOT h.granted THEN (SELECT pg_catalog.string_agg(b.pid::text, ', ') FROM unnest(pg_catalog.pg_blocking_pids(h.pid)) AS b(pid)) END AS behind,
        extract(epoch FROM pg_catalog.now() - coalesce(a.xact_start, p.prepared))::bigint AS open_s,
-       a.state LIKE 'idle in transaction%' AS idle, a.state, pg_catalog.left(a.query, 200) AS query,
+       a.state LIKE 'idle%' AS idle, a.state, pg_catalog.left(a.query, 200) AS query,
        coalesce(a.query = '<insufficient privilege>', false) AS hidden
   FROM held AS h
   LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid

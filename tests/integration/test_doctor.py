@@ -162,7 +162,7 @@ def test_a_redis_that_is_not_the_workers(held, drover):
 def test_a_replica_of_redis_takes_no_jobs(queued, redis, drover):
     with Redis(tcp=True) as main, Redis(["--replicaof", f"127.0.0.1 {main.port}"]) as copy:
         wait_for(lambda: copy.client().info()["master_link_status"] == "up", "the replica follows")
-        assert has(findings(drover, env={"REDIS_URL": copy.url}), "error", "redis", "replica", "redis.sentinel")
+        assert has(findings(drover, env={"REDIS_URL": copy.url}), "error", "redis", "this Redis is a replica", "REDIS_URL")
 
 
 # ------------------------------------------------------------ the fleet
@@ -209,10 +209,11 @@ def test_a_worker_of_another_schema_is_connected_and_mute(queued, drover):
     queued.sql("REVOKE ALL ON SCHEMA drover FROM public")
     role = queued.role("mute")
     drover.worker(env={"DATABASE_URL": queued.url_as(role)}).wait_for_log("schema.unusable")
-    assert has(findings(drover), "error", "workers", "1 workers are connected and cannot begin", "schema.unusable")
+    assert has(findings(drover), "error", "workers", "5 connections are of workers that cannot begin", "schema.unusable")
 
 
 def test_a_worker_that_died_at_work(held, drover):
+    wait_for(lambda: held.value("SELECT jsonb_array_length(doing) FROM drover.workers") > 0, "the heartbeat tells what it does")
     held.worker.kill()
     held.sql("UPDATE drover.workers SET heartbeat_at = now() - interval '1 min'")
     found = findings(drover)
@@ -220,9 +221,10 @@ def test_a_worker_that_died_at_work(held, drover):
 
 
 def test_leases_that_nobody_takes_over(queued, redis, drover):
-    redis.client().xreadgroup("workers", "ghost", {stream(queued, "m"): ">"}, count=2)
-    entries = [e["message_id"] for e in redis.client().xpending_range(stream(queued, "m"), "workers", "-", "+", 10)]
-    redis.client().xclaim(stream(queued, "m"), "workers", "ghost", 0, entries, idle=120000)
+    client, name = redis.client(decode_responses=False), stream(queued, "m")
+    client.xreadgroup("workers", "ghost", {name: ">"}, count=2)
+    entries = [e["message_id"] for e in client.xpending_range(name, "workers", "-", "+", 10)]
+    client.xclaim(name, "workers", "ghost", 0, entries, idle=120000)
     check(drover, "error", "queue", r"2 jobs are leased to workers that do not renew their leases \(ghost, for 2m", "drover workers")
 
 
