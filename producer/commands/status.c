@@ -8,9 +8,13 @@
 #include "core/clock.h"
 #include "core/outage.h"
 #include "core/text.h"
+#include "pg/pg_error.h"
 #include "pg/pg_sync.h"
+#include "producer/block.h"
 #include "producer/console.h"
+#include "producer/screen.h"
 #include "producer/standing.h"
+#include "producer/track.h"
 
 #define SAMPLE_MS 1000 /* between the looks that a rate is taken from */
 #define SAMPLES_MAX 4  /* while nothing was committed meanwhile, but lately: lanes may pause */
@@ -18,7 +22,10 @@
 #define WHY_TEXT_MAX (16 * 1024)
 #define SERVER_LOOKS 8 /* at what the lanes do in the server, where there is one moment to tell it ... */
 #define WATCH_LOOKS 2  /* ... and between two looks of --watch */
-#define PROBE_MS 5000  /* between questions for CPU: each takes some of it */
+#define FRAME_MAX (1u << 20)
+#define RESIZE_MS 100 /* between looks at the terminal's size */
+#define BLOCK_LINES 3 /* of a migration on a screen, at least */
+#define PROBE_MS 5000 /* between questions for CPU: each takes some of it */
 
 static const struct cli_option options[] = {
 	{ "--watch", .short_name = 'w', .help = "look again and again; with NAME until it is over. With --json one object a line" },
@@ -38,13 +45,6 @@ static const struct cli_text exits[] = {
 	{ 0 },
 };
 
-static enum out_style state_style(const char *state)
-{
-	if (strcmp(state, "paused") == 0 || strcmp(state, "cancelled") == 0)
-		return OUT_YELLOW;
-	return strcmp(state, "running") == 0 ? OUT_BOLD : OUT_GREEN;
-}
-
 static enum out_style failed_style(const char *n)
 {
 	return strcmp(n, "0") == 0 ? OUT_PLAIN : OUT_RED;
@@ -53,7 +53,7 @@ static enum out_style failed_style(const char *n)
 /* One description for both: the list shows those with a short title, one migration alone shows all. */
 static const struct out_column list_columns[] = {
 	{ "name", "MIGRATION", .type = OUT_STR },
-	{ "state", "STATE", .type = OUT_STR, .style = state_style },
+	{ "state", "STATE", .type = OUT_STR, .style = block_state_style },
 	{ "done", "DONE", .type = OUT_STR, .where = OUT_ONLY_HUMAN },
 	{ "rows_finished", "ROWS", .type = OUT_INT },
 	{ "failed", "FAILED", .type = OUT_INT, .style = failed_style },
@@ -65,7 +65,7 @@ static const struct out_column list_columns[] = {
 
 static const struct out_column columns[] = {
 	{ "name", "migration", .type = OUT_STR },
-	{ "state", NULL, .type = OUT_STR, .style = state_style },
+	{ "state", NULL, .type = OUT_STR, .style = block_state_style },
 	{ "reason", NULL, .type = OUT_STR, .where = OUT_ONLY_JSON },
 	{ "table", NULL, .type = OUT_STR },
 	{ "mode", NULL, .type = OUT_STR },
@@ -120,109 +120,37 @@ static void choose_for_screen(struct out_column chosen[ARRAY_SIZE(columns)])
 
 /* ------------------------------------------------------------ rates */
 
-/* What was seen of a migration at earlier looks. */
-struct track {
-	int id;
-	bool seen; /* at least twice */
-	int64_t first_finished;
-	uint64_t first_ms;
-	uint64_t commit_ms; /* the last one then */
-	struct progress progress;
-};
-
 struct watch {
 	struct console *con;
 	const struct cli_call *call;
 	int id; /* 0: all */
-	struct track *tracks;
-	size_t ntracks;
+	struct tracks tracks;
 	struct fleet fleet;
-	bool screen;            /* again and again, on a terminal */
+	struct screen screen;   /* again and again, on a terminal */
+	bool lines;             /* again and again, where there is none */
 	uint64_t probed_ms;     /* when the server was last asked for CPU */
 	bool over;              /* the one asked for */
 	bool has_dead;          /* it has dead letters */
 	bool waits_for_commits; /* another look would tell a rate that this one does not */
 };
 
-static uint64_t committed_ms(const struct standing *s, uint64_t now_ms)
+/* *@ret is NULL for what stands still from the start: it has no pace. What stopped while it was watched keeps its bar. */
+static int measure(struct watch *w, struct standing *s, struct track **ret, struct err *err)
 {
-	return s->idle_ms < 0 || (uint64_t)s->idle_ms > now_ms ? now_ms : now_ms - (uint64_t)s->idle_ms;
-}
+	struct track *t = NULL;
+	bool moved;
+	int rc;
 
-static struct track *track_of(struct watch *w, const struct standing *s, uint64_t now_ms)
-{
-	struct track *grown;
-
-	for (size_t i = 0; i < w->ntracks; i++)
-		if (w->tracks[i].id == s->id)
-			return &w->tracks[i];
-	grown = realloc(w->tracks, (w->ntracks + 1) * sizeof(*grown));
-	if (grown == NULL)
-		return NULL;
-	w->tracks = grown;
-	grown = &grown[w->ntracks++];
-	*grown = (struct track){ .id = s->id, .first_finished = s->finished, .first_ms = now_ms, .commit_ms = committed_ms(s, now_ms) };
-	progress_init(&grown->progress, s->name, now_ms);
-	return grown;
-}
-
-/*
- * The pace since the first look, from one commit to another: lanes that pause, or have large batches, commit now and then, and looks fall in
- * between.
- */
-static double pace(const struct standing *s, const struct track *t, uint64_t now_ms)
-{
-	uint64_t commit_ms = committed_ms(s, now_ms);
-	double ms = commit_ms > t->commit_ms ? (double)(commit_ms - t->commit_ms) : (double)(now_ms - t->first_ms);
-
-	return ms > 0 ? (double)(s->finished - t->first_finished) * 1000 / ms : 0;
-}
-
-/* The range: by that, and by the windows of the last half minute once there are some. */
-static void estimate(struct standing *s, struct track *t, uint64_t now_ms)
-{
-	double rate = pace(s, t, now_ms);
-	struct progress_eta eta = progress_eta(&t->progress);
-	double left = (double)standing_left(s);
-
-	if (t->progress.nwindows > 0)
-		rate = progress_rate(&t->progress);
-	s->rate_per_s = rate > 0 ? rate : 0;
-	if (eta.known) {
-		s->eta_known = true;
-		s->eta_open = eta.open;
-		s->eta_low_ms = eta.low_ms;
-		s->eta_high_ms = eta.high_ms;
-	} else if (rate > 0 && left > 0) {
-		s->eta_known = true;
-		s->eta_low_ms = (uint64_t)(left * 700 / rate);
-		s->eta_high_ms = (uint64_t)(left * 1500 / rate);
-	}
-}
-
-static int measure(struct watch *w, struct standing *s, struct err *err)
-{
-	uint64_t now_ms = clock_now_ms(clock_system());
-	const struct progress_counts counts = {
-		.done = (uint64_t)s->finished, .total = (uint64_t)s->expected, .share = s->share, .failed = (uint64_t)s->dead
-	};
-	struct track *t;
-	bool first, moved;
-
-	/* What stands still from the start has no pace; what stopped while it was watched keeps its bar. */
-	if (!standing_is(s, "running") && w->ntracks == 0)
+	*ret = NULL;
+	if (!standing_is(s, "running") && w->tracks.n == 0 && !w->screen.on)
 		return 0;
-	t = track_of(w, s, now_ms);
-	if (t == NULL)
-		return err_set(err, ST_NOMEM, "out of memory");
-	progress_update(&t->progress, now_ms, &counts);
-	if (t->seen && standing_is(s, "running"))
-		estimate(s, t, now_ms);
-	first = !t->seen;
-	t->seen = true;
+	rc = tracks_look(&w->tracks, s, &t, err);
+	if (rc != 0)
+		return rc;
+	*ret = t;
 	moved = s->finished != t->first_finished;
 	if (standing_is(s, "running") && w->fleet.working > 0 && (s->incomplete > 0 || !s->scan_done))
-		w->waits_for_commits = w->waits_for_commits || first || (!moved && s->idle_ms >= 0 && s->idle_ms < LATELY_MS);
+		w->waits_for_commits = w->waits_for_commits || t->looks == 1 || (!moved && s->idle_ms >= 0 && s->idle_ms < LATELY_MS);
 	return 0;
 }
 
@@ -360,39 +288,88 @@ static void put_full(struct out *out, const struct standing *s, const struct str
 	put_why(out, why);
 }
 
-/* @show false: only to measure. */
-static int show_rows(struct watch *w, struct out *out, const PGresult *res, bool show, struct err *err)
+enum showing { SHOW_NOTHING, SHOW_LIST, SHOW_FULL, SHOW_BLOCKS, SHOW_LINES };
+
+static int show_row(struct watch *w, struct out *out, const PGresult *res, int row, enum showing how, struct err *err)
 {
-	bool full = w->id != 0 || out->format != OUT_HUMAN;
-	int rc = 0;
+	CLEANUP(strvec_free) struct strvec why;
+	struct track *track;
+	struct standing s;
+	int rc;
 
-	for (int i = 0; i < PQntuples(res) && rc == 0; i++) {
-		CLEANUP(strvec_free) struct strvec why;
-		struct standing s;
+	strvec_init(&why, STANDING_WHY_MAX);
+	standing_of_row(res, row, &s);
+	rc = measure(w, &s, &track, err);
+	if (rc == 0 && how != SHOW_NOTHING)
+		rc = standing_look_closer(w->con, w->call, &w->fleet, &s, err);
+	if (rc != 0 || how == SHOW_NOTHING)
+		return rc;
+	standing_why(&s, &w->fleet, &why);
+	w->over = standing_over(&s);
+	w->has_dead = s.dead > 0;
+	if (how == SHOW_FULL)
+		put_full(out, &s, &why);
+	else if (how == SHOW_LIST)
+		put_list_row(out, &s, &why);
+	else if (how == SHOW_LINES)
+		block_put_line(out, &s, track, &why);
+	else
+		block_put(out, &s, track, &why);
+	return 0;
+}
 
-		strvec_init(&why, STANDING_WHY_MAX);
-		standing_of_row(res, i, &s);
-		rc = measure(w, &s, err);
-		if (rc == 0 && show)
-			rc = standing_look_closer(w->con, w->call, &w->fleet, &s, err);
-		if (rc != 0 || !show)
-			continue;
-		standing_why(&s, &w->fleet, &why);
-		w->over = standing_over(&s);
-		w->has_dead = s.dead > 0;
-		if (full)
-			put_full(out, &s, &why);
-		else
-			put_list_row(out, &s, &why);
-	}
+/* On a screen those that run come first, then those that are stopped, then the newest of those that are over; of as many as may fit. */
+static int show_blocks(struct watch *w, struct out *out, const PGresult *res, struct err *err)
+{
+	static const char *const order[][4] = { { "running", NULL }, { "paused", NULL }, { "complete", "limited", "cancelled", NULL } };
+	int n = PQntuples(res), left = (int)w->screen.height / BLOCK_LINES + 1, rc = 0;
+
+	for (size_t pass = 0; pass < ARRAY_SIZE(order) && rc == 0; pass++)
+		for (int i = n - 1; i >= 0 && rc == 0; i--) {
+			if (!text_one_of(pg_str(res, i, "state"), order[pass]))
+				continue;
+			rc = show_row(w, out, res, i, left > 0 ? SHOW_BLOCKS : SHOW_NOTHING, err);
+			left--;
+		}
+	if (n == 0)
+		out_note(out, "no migrations yet: drover produce FILE");
 	return rc;
 }
 
-/* One look. What is shown on a terminal is put together before the screen is touched, so that it does not flicker. */
+static int show_all(struct watch *w, struct out *out, const PGresult *res, enum showing how, struct err *err)
+{
+	int rc = 0;
+
+	if (how == SHOW_BLOCKS)
+		return show_blocks(w, out, res, err);
+	for (int i = 0; i < PQntuples(res) && rc == 0; i++)
+		rc = show_row(w, out, res, i, how, err);
+	return rc;
+}
+
+static void note_redis(const struct watch *w, struct out *out)
+{
+	if (!w->fleet.redis_asked)
+		out_note(out, "REDIS_URL is not set, so the backlog is not known");
+	else if (w->fleet.redis[0] != '\0')
+		out_note(out, "the backlog is not known: %s", w->fleet.redis);
+}
+
+static enum showing how_to_show(const struct watch *w, const struct out *out)
+{
+	if (w->lines)
+		return SHOW_LINES;
+	if (w->id != 0 || out->format != OUT_HUMAN)
+		return SHOW_FULL;
+	return w->screen.on ? SHOW_BLOCKS : SHOW_LIST;
+}
+
+/* One look. */
 static int look(struct watch *w, struct out *out, bool show, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	struct out_column chosen[ARRAY_SIZE(columns)];
+	enum showing how = show ? how_to_show(w, out) : SHOW_NOTHING;
 	int rc = fleet_read(w->con, w->call, &w->fleet, err);
 
 	choose_for_screen(chosen);
@@ -401,21 +378,17 @@ static int look(struct watch *w, struct out *out, bool show, struct err *err)
 	if (rc != 0)
 		return rc;
 	w->waits_for_commits = false;
-	if (show && w->id != 0)
-		out_kv(out, w->screen ? chosen : columns, ARRAY_SIZE(columns));
-	else if (show && out->format != OUT_HUMAN)
+	if (how == SHOW_FULL && w->id != 0)
+		out_kv(out, w->screen.on ? chosen : columns, ARRAY_SIZE(columns));
+	else if (how == SHOW_FULL)
 		out_table(out, columns, ARRAY_SIZE(columns));
-	else if (show)
+	else if (how == SHOW_LIST)
 		out_table(out, list_columns, ARRAY_SIZE(list_columns));
-	rc = show_rows(w, out, res, show, err);
-	if (rc == 0 && show)
+	rc = show_all(w, out, res, how, err);
+	if (rc == 0 && (how == SHOW_FULL || how == SHOW_LIST))
 		rc = out_end(out, "no migrations yet: drover produce FILE", err);
-	if (rc == 0 && show && out->format == OUT_HUMAN) {
-		if (!w->fleet.redis_asked)
-			out_note(out, "REDIS_URL is not set, so the backlog is not known");
-		else if (w->fleet.redis[0] != '\0')
-			out_note(out, "the backlog is not known: %s", w->fleet.redis);
-	}
+	if (rc == 0 && show && out->format == OUT_HUMAN && !w->lines && !w->screen.on)
+		note_redis(w, out);
 	return rc;
 }
 
@@ -448,50 +421,148 @@ static int once(struct watch *w, struct out *out, struct err *err)
 	return rc != 0 ? rc : look(w, out, true, err);
 }
 
-/* The bar of the one migration that is watched. */
-static void draw_bar(const struct watch *w, const struct out *out)
+/* Above the migrations. @away: why PostgreSQL does not answer; NULL: it does. */
+static void put_head(const struct watch *w, const struct out *out, const char *away)
 {
-	CLEANUP(buf_free) struct buf line = BUF_INIT(4096);
+	CLEANUP(buf_free) struct buf text = BUF_INIT(WHY_TEXT_MAX);
+	CLEANUP(buf_free) struct buf clean = BUF_INIT(WHY_TEXT_MAX);
+	CLEANUP(buf_free) struct buf line = BUF_INIT(WHY_TEXT_MAX);
+	const struct fleet *f = &w->fleet;
 
-	if (w->id == 0 || w->ntracks == 0)
-		return;
-	progress_render(&w->tracks[0].progress, out->width, out->color, &line);
-	fprintf(out->file, "\n%s\n", line.data);
+	buf_printf(&text, "%u of %u workers take jobs, %u of %u lanes are at work; ", f->working, f->alive, f->busy, f->lanes);
+	if (!f->redis_asked)
+		buf_puts(&text, "REDIS_URL is not set");
+	else
+		buf_printf(&text, "Redis %s%s", f->redis[0] == '\0' ? "answers" : "is away: ", f->redis);
+	if (away != NULL) {
+		buf_reset(&text);
+		buf_printf(&text, "PostgreSQL is away, waiting; below is what was seen last: %s", away);
+	}
+	text_add_printable(&clean, text.data);
+	text_add_wrapped(&line, clean.data, 0, out->width);
+	fprintf(out->file, "%s%s%s\n\n", out_style_on(away != NULL || f->redis[0] != '\0' ? OUT_RED : OUT_DIM, out->color), line.data,
+		out_style_off(away != NULL || f->redis[0] != '\0' ? OUT_RED : OUT_DIM, out->color));
+}
+
+/* Head and body at once. @why: what kept the body from being a new one, or no error. Returns its code. */
+static int redraw(const struct watch *w, struct out *out, const char *body, const struct err *why)
+{
+	CLEANUP(buf_free) struct buf all = BUF_INIT(FRAME_MAX);
+	char *head = NULL;
+	size_t n;
+
+	out->width = w->screen.width;
+	out->file = open_memstream(&head, &n);
+	if (out->file != NULL) {
+		put_head(w, out, why->code != 0 ? why->msg : NULL);
+		fclose(out->file);
+	}
+	out->file = stdout;
+	buf_printf(&all, "%s%s", head != NULL ? head : "", body != NULL ? body : "");
+	free(head);
+	screen_draw(&w->screen, all.data);
+	return why->code;
+}
+
+/* A frame is put together whole, then drawn at once. *@body keeps what stands below its head for a look that fails. */
+static int frame(struct watch *w, struct out *out, char **body, struct err *err)
+{
+	char *fresh = NULL;
+	size_t n;
+	int rc;
+
+	out->width = w->screen.width;
+	out->file = open_memstream(&fresh, &n);
+	if (out->file == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	rc = look(w, out, true, err);
+	if (rc == 0 && w->id != 0 && w->tracks.n > 0) {
+		CLEANUP(buf_free) struct buf line = BUF_INIT(4096);
+
+		progress_render(&w->tracks.v[0].progress, out->width, out->color, &line);
+		fprintf(out->file, "\n%s\n", line.data);
+	}
+	if (rc == 0)
+		out_note(out, "\nEvery %s. Ctrl-C ends this; the migrations go on.",
+			 text_human_duration(cli_duration_ms(w->call, "--interval")).s);
+	fclose(out->file);
+	if (rc == 0) {
+		free(*body);
+		*body = fresh;
+		fresh = NULL;
+	}
+	free(fresh);
+	return redraw(w, out, *body, err);
+}
+
+/* Until the next look is due, or the terminal has another size. */
+static int pause_between(struct watch *w, struct err *err)
+{
+	uint64_t left_ms = cli_duration_ms(w->call, "--interval");
+
+	while (left_ms > 0) {
+		uint64_t ms = w->screen.on && left_ms > RESIZE_MS ? RESIZE_MS : left_ms;
+
+		if (clock_sleep_ms(ms, &w->con->stop) != 0)
+			return err_set(err, ST_INTERRUPTED, "interrupted");
+		left_ms -= ms;
+		if (w->screen.on && screen_size(&w->screen))
+			return 0;
+	}
+	return 0;
+}
+
+/* On a screen it is tried at each look, which says so; elsewhere it is waited for. */
+static int come_back(struct watch *w, int rc, struct err *err)
+{
+	struct outage outage;
+
+	if ((rc != ST_DISCONNECTED && rc != ST_TIMEOUT && !pg_error_is_outage(err)) || w->con->stop)
+		return rc;
+	if (w->screen.on) {
+		err_clear(err);
+		return 0;
+	}
+	console_outage(&outage, "PostgreSQL");
+	return pg_sync_reopen(w->con->pg, &outage, err);
+}
+
+static int look_again(struct watch *w, struct out *out, char **body, struct err *err)
+{
+	int rc = 0;
+
+	if (pg_sync_lost(w->con->pg))
+		rc = pg_sync_try_reopen(w->con->pg, err);
+	if (rc == 0)
+		rc = look_at_server(w, WATCH_LOOKS, err);
+	if (w->screen.on)
+		return rc == 0 ? frame(w, out, body, err) : redraw(w, out, *body, err);
+	return rc == 0 ? look(w, out, true, err) : rc;
 }
 
 static int watch(struct watch *w, struct out *out, struct err *err)
 {
+	char *body = NULL;
 	int rc = 0;
 
-	w->screen = out->format == OUT_HUMAN && out->width > 0;
+	w->lines = out->format == OUT_HUMAN && out->width == 0;
+	if (out->format == OUT_HUMAN && out->width > 0)
+		screen_enter(&w->screen);
 	if (out->format == OUT_JSON)
 		out->format = OUT_JSON_LINES;
 	while (rc == 0) {
-		if (w->screen) {
-			out->width = cli_terminal_width(stdout); /* windows are resized */
-			fputs("\033[H\033[2J", stdout);
-		}
-		rc = look_at_server(w, WATCH_LOOKS, err);
-		if (rc == 0)
-			rc = look(w, out, true, err);
-		if (rc == 0 && w->screen)
-			draw_bar(w, out);
-		if (rc == 0 && w->screen)
-			out_note(out, "\nEvery %s. Ctrl-C ends this; the migrations go on.",
-				 text_human_duration(cli_duration_ms(w->call, "--interval")).s);
-		if (w->id != 0 && w->over)
-			return rc;
-		if (fflush(stdout) != 0)
+		rc = look_again(w, out, &body, err);
+		if (rc == 0 && w->id != 0 && w->over)
+			break;
+		if (rc == 0 && !w->screen.on && fflush(stdout) != 0)
 			rc = err_set(err, ST_IO, "cannot write the output");
-		if (rc == 0 && clock_sleep_ms(cli_duration_ms(w->call, "--interval"), &w->con->stop) != 0)
-			rc = err_set(err, ST_INTERRUPTED, "interrupted");
-		if (rc == ST_DISCONNECTED && !w->con->stop) {
-			struct outage outage;
-
-			console_outage(&outage, "PostgreSQL");
-			rc = pg_sync_reopen(w->con->pg, &outage, err);
-		}
+		if (rc != 0)
+			rc = come_back(w, rc, err);
+		if (rc == 0)
+			rc = pause_between(w, err);
 	}
+	screen_leave(&w->screen, body);
+	free(body);
 	return rc;
 }
 
@@ -509,7 +580,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		w.id = m.id;
 		rc = cli_flag(call, "--watch") ? watch(&w, &out, err) : once(&w, &out, err);
 	}
-	free(w.tracks);
+	tracks_free(&w.tracks);
 	if (rc == 0 && w.id != 0 && w.over && w.has_dead && cli_flag(call, "--watch"))
 		return CLI_EXIT_DEAD_LETTERS;
 	return rc;

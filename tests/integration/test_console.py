@@ -1,11 +1,14 @@
 """The console's commands over a ledger written by hand: what they show, change and refuse, for people and as JSON."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import signal
 import socket
+import struct
+import termios
 import time
 from pathlib import Path
 
@@ -179,18 +182,70 @@ def test_status_measures_a_rate_and_a_range(ledger, drover):
     command.wait(rc=4)
 
 
-def test_watch_redraws_on_a_terminal_until_it_is_interrupted(ledger, drover):
-    main, side = pty.openpty()
-    env = {**drover.env, "TERM": "xterm", "COLUMNS": "120"}
-    watch = spawn([drover.bindir / "drover", "status", "--watch", "--interval", "100ms"], env=env, stdout=side, stderr=side, stdin=side)
-    os.close(side)
-    screen = b""
-    while screen.count(b"\x1b[2J") < 3:
-        screen += os.read(main, 65536)
-    watch.send_signal(signal.SIGINT)
-    assert watch.wait(30) == 130
-    os.close(main)
-    assert b"0001_pages" in screen and b"running" in screen
+class Terminal:
+    """drover on a terminal of its own; what it wrote, and what the terminal was set to."""
+
+    def __init__(self, drover, *words, rows=24, columns=100):
+        self.main, self.side = pty.openpty()
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(self.side)
+        self.process = spawn([drover.bindir / "drover", *words], env={**drover.env, "TERM": "xterm"}, stdout=self.side, stderr=self.side,
+                             stdin=self.side)
+        self.text = ""
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.side, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read(self, pattern):
+        """Until this stands in what came since the last read; what came."""
+        came = ""
+        while not re.search(pattern, came, re.DOTALL):
+            came += os.read(self.main, 65536).decode(errors="replace")
+        self.text += came
+        return came
+
+    def close(self):
+        os.close(self.main)
+        os.close(self.side)
+
+
+def test_watch_is_a_screen_that_is_redrawn_in_place(ledger, drover):
+    """No clearing between two frames, no line wider than the terminal, and the terminal as it was before at the end."""
+    watch = Terminal(drover, "status", "--watch", "--interval", "100ms")
+    watch.read(r"0001_pages.*\x1b\[H.*0001_pages.*\x1b\[H.*0002_money.*dead letters")
+    watch.resize(12, 40)
+    frame = watch.read(r"\x1b\[H(?!.*\x1b\[H)[^\x1b]*.*\.\.\. \d+ more lines")
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.process.wait(30) == 130
+    watch.read(r"\x1b\[\?1049l")
+    assert watch.text.count("\x1b[2J") == 1 and watch.text.count("\x1b[?1049h") == 1 and "\x1b[?25h" in watch.text
+    last = frame[frame.rindex("\x1b[H"):]
+    assert all(len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) <= 40 for line in last.splitlines()), last
+    assert termios.tcgetattr(watch.side) == watch.before
+    watch.close()
+
+
+def test_watch_on_a_screen_shows_that_a_server_is_away_and_back(own_pg_server, drover):
+    drover.env["DATABASE_URL"] = own_pg_server.url()
+    drover.run("init")
+    watch = Terminal(drover, "status", "--watch", "--interval", "100ms")
+    watch.read("no migrations yet")
+    own_pg_server.stop()
+    watch.read("PostgreSQL is away, waiting")
+    own_pg_server.start()
+    watch.read("workers take jobs")
+    watch.process.send_signal(signal.SIGTERM)
+    assert watch.process.wait(30) == 130
+    watch.close()
+
+
+def test_watch_appends_plain_lines_where_there_is_no_terminal(ledger, drover):
+    watch = drover.popen("status", "0001_pages", "--watch", "--interval", "100ms")
+    wait_for(lambda: len(watch.out.splitlines()) >= 3, "three looks")
+    watch.signal(signal.SIGINT)
+    watch.wait(rc=130)
+    assert all(re.match(r"20\S+Z running .*0001_pages.*24 dead letters", line) for line in watch.out.splitlines()), watch.out
+    assert "\x1b" not in watch.out
 
 
 # ------------------------------------------------------------ control
