@@ -408,12 +408,14 @@ def test_retry_without_redis_queues_all_the_same(ledger, redis, drover):
 def test_retry_keeps_its_rate_and_can_be_interrupted(ledger, drover):
     start = time.monotonic()
     drover.run("retry", "1-20", "--rate", "20/s")
-    assert 0.95 < time.monotonic() - start < 10
+    assert time.monotonic() - start > 0.95
     assert ledger.value("SELECT max(n) FROM (SELECT count(*) AS n FROM drover.failed_jobs WHERE state = 'queued' GROUP BY xmin::text) q") == 1
     command = drover.popen("retry", "all", "--rate", "4/s")
     wait_for(lambda: states(ledger).get("queued", 0) >= 21, "it has begun")
     command.signal(signal.SIGINT)
     command.wait(rc=130)
+    # What it was at when it was interrupted is cancelled, or commits: the server may still be about to.
+    wait_for(lambda: ledger.sql("SELECT FROM pg_stat_activity WHERE application_name = 'drover retry'") == [], "the server has settled it")
     before = states(ledger)["queued"]
     assert before < 54
     assert drover.run("retry", "all", "--json").json["queued"] == 54 - before
