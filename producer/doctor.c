@@ -111,11 +111,15 @@ void doctor_close(struct doctor *d)
 
 void doctor_say_away(struct doctor *d, const struct err *why)
 {
-	bool silent = why->code == ST_TIMEOUT;
+	bool away = why->code == ST_DISCONNECTED || pg_error_is_outage(why);
 
 	d->check = "postgresql";
 	d->now = NULL;
-	doctor_say(d, DOCTOR_ERROR, "PostgreSQL %s: %s", silent ? "does not answer" : "is away", why->msg);
+	doctor_say(d, DOCTOR_ERROR, "PostgreSQL %s: %s",
+		   away                    ? "is away" :
+		   why->code == ST_TIMEOUT ? "does not answer" :
+					     "refuses",
+		   why->msg);
 	doctor_advise(
 		d,
 		"mend the server or the way to it (DATABASE_URL says where it is); workers and producers wait for it and go on by themselves");
@@ -186,6 +190,7 @@ int doctor_look_at_servers(struct doctor *d, bool *ret_usable, struct err *err)
 	*ret_usable = false;
 	if (rc == ST_SQL && !pg_error_is_outage(&why)) {
 		say_refused(d, &why);
+		rc = ST_REFUSED;
 	} else if (rc == 0) {
 		(void)pg_sync_set_deadline_ms(d->con->pg, DOCTOR_DEADLINE_MS);
 		rc = make(d, of_server, ARRAY_SIZE(of_server), &why);
@@ -197,7 +202,7 @@ int doctor_look_at_servers(struct doctor *d, bool *ret_usable, struct err *err)
 	}
 	if (must_end(rc))
 		return err_set(err, rc, "%s", why.msg);
-	if (rc != 0 && rc != ST_SQL && rc != ST_REFUSED && rc != ST_NOT_FOUND)
+	if (rc != 0 && rc != ST_REFUSED && rc != ST_NOT_FOUND)
 		doctor_say_away(d, &why);
 	rc = make(d, of_fleet, *ret_usable ? ARRAY_SIZE(of_fleet) : 1, &why);
 	if (must_end(rc))

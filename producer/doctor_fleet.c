@@ -82,6 +82,8 @@ static void say_why_not(struct doctor *d, const PGresult *res)
 		{ "paused", "paused by a signal", "to each: kill -CONT PID (drover workers has host and pid), or start others" },
 		{ "draining", "draining", "they end soon: see that their supervisor starts them anew, or start others: drover-worker" },
 		{ "waiting", "waiting for Redis, or for connections of their lanes to PostgreSQL", "look for server.away in their logs" },
+		{ "outdated", "of another version than the schema",
+		  "start them anew with the version of the schema: drover restart, once it is in place" },
 	};
 	int64_t elsewhere = pg_i64(res, 0, "elsewhere"), cannot = pg_i64(res, 0, "cannot");
 

@@ -193,19 +193,14 @@ def test_workers_that_do_not_know_the_plan(queued, drover):
     assert "cannot work for m: the plan" in drover.run("workers").out
 
 
-def test_workers_that_do_not_know_the_schema(queued, drover):
-    version = queued.value("SELECT schema_version FROM drover.meta")
-    queued.sql("UPDATE drover.meta SET schema_version = 99")
-    worker = drover.worker()
-    worker.wait_for_log("schema.unusable")
-    queued.sql("UPDATE drover.meta SET schema_version = %s", (version,))
-    # It begins by itself some time after that; until then it is a connection without a worker.
-    queued.sql("INSERT INTO drover.workers (name, host, pid, version, lanes, state) VALUES ('old', 'h', 1, '0.0.1', 1, 'running')")
-    found = findings(drover)
+def test_workers_that_are_not_of_this_version(queued, drover):
+    queued.sql("INSERT INTO drover.workers (name, host, pid, version, lanes, state) VALUES ('old', 'h', 1, '0.0.1', 1, 'outdated')")
+    found = findings(drover, "m")
     assert has(found, "note", "workers", "the worker old is of version 0.0.1", "drover restart old")
+    assert has(found, "error", "workers", "no worker takes its jobs: 1 is of another version than the schema", "drover restart")
 
 
-def test_a_worker_of_another_schema_is_connected_and_mute(queued, drover):
+def test_a_worker_that_cannot_begin_is_noticed(queued, drover):
     queued.sql("REVOKE ALL ON SCHEMA drover FROM public")
     role = queued.role("mute")
     drover.worker(env={"DATABASE_URL": queued.url_as(role)}).wait_for_log("schema.unusable")
