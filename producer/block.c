@@ -6,6 +6,7 @@
 #include "core/text.h"
 
 #define TEXT_MAX (16 * 1024)
+#define INDENT 4
 #define WHY_MAX 2 /* reasons of a block */
 
 enum out_style block_state_style(const char *state)
@@ -43,16 +44,20 @@ void block_put(const struct out *out, const struct standing *s, const struct tra
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(TEXT_MAX);
 	CLEANUP(buf_free) struct buf clean = BUF_INIT(TEXT_MAX);
+	CLEANUP(buf_free) struct buf wrapped = BUF_INIT(TEXT_MAX);
+	enum out_style style = block_state_style(s->state);
+	size_t head = INDENT + strlen(s->state);
 
 	progress_render(&t->progress, out->width, out->color, &text);
-	buf_printf(&text, "\n    %s%s%s, ", out_style_on(block_state_style(s->state), out->color), s->state,
-		   out_style_off(block_state_style(s->state), out->color));
-	add_jobs(&text, s);
-	buf_putc(&text, '\n');
+	buf_printf(&clean, "%s, ", s->state);
+	add_jobs(&clean, s);
+	text_add_wrapped(&wrapped, clean.data, INDENT, out->width);
+	buf_printf(&text, "\n%*s%s%s%s%s\n", INDENT, "", out_style_on(style, out->color), s->state, out_style_off(style, out->color),
+		   wrapped.len > head ? wrapped.data + head : "");
 	for (size_t i = 0; i < why->n && i < WHY_MAX; i++) {
 		buf_reset(&clean);
 		text_add_printable(&clean, why->v[i]);
-		text_add_wrapped(&text, clean.data, 4, out->width);
+		text_add_wrapped(&text, clean.data, INDENT, out->width);
 		buf_putc(&text, '\n');
 	}
 	fprintf(out->file, "%s\n", text.data);

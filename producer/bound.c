@@ -57,7 +57,7 @@ int bound_look(struct pg_sync *pg, struct bound_server *b, unsigned samples, boo
 		rc = look_at_lanes(pg, b, err);
 		if (rc == 0 && probe)
 			rc = look_at_cpu(pg, b, err);
-		probe = probe && i < 2;
+		probe = probe && i == 0;
 	}
 	return rc;
 }
