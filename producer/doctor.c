@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/text.h"
 #include "pg/pg_error.h"
 #include "pg/pg_sync.h"
 #include "producer/doctor_private.h"
@@ -52,10 +53,13 @@ const char *doctor_severity_name(enum doctor_severity s)
 
 static char *text_of(struct doctor *d, const char *fmt, va_list ap)
 {
+	CLEANUP(buf_free) struct buf clean = BUF_INIT(8 * TEXT_MAX);
 	char text[TEXT_MAX], *copy;
 
+	/* What servers and others said stays in one line. */
 	vsnprintf(text, sizeof(text), fmt, ap);
-	copy = strdup(text);
+	text_add_printable(&clean, text);
+	copy = buf_detach(&clean);
 	d->out_of_memory = d->out_of_memory || copy == NULL;
 	return copy;
 }

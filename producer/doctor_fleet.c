@@ -11,6 +11,8 @@
 #include "sql.h"
 #include "version.h"
 
+#define BESIDES 3 /* connections of a worker that are no lanes: one that asks, and those of two threads that come and go */
+
 static void say_version(struct doctor *d, const PGresult *res, int row)
 {
 	const char *version = pg_str(res, row, "version");
@@ -46,7 +48,7 @@ int doctor_workers(struct doctor *d, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	bool other_version = false;
-	int64_t sessions = 0; /* of those that are known: one for each lane, and one besides */
+	int64_t sessions = 0; /* of those that are known, at most */
 	int lost = 0, rc = migrations_workers(d->con->pg, &res, err);
 
 	if (rc != 0)
@@ -55,7 +57,7 @@ int doctor_workers(struct doctor *d, struct err *err)
 		bool alive = pg_bool(res, i, "alive");
 
 		d->fleet.alive += alive;
-		sessions += alive ? pg_i64(res, i, "lanes") + 1 : 0;
+		sessions += alive ? pg_i64(res, i, "lanes") + BESIDES : 0;
 		if (alive && strcmp(pg_str(res, i, "state"), "running") == 0) {
 			d->fleet.working++;
 			d->fleet.lanes += (unsigned)pg_i64(res, i, "lanes");

@@ -325,6 +325,9 @@ def test_rows_that_wait_for_their_next_attempt(table, drover):
     table.sql("CREATE FUNCTION f(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF $1 = 7 THEN RAISE 'no seven'; END IF; RETURN $1; END $$")
     drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = f(a)\n-- drover: pending b IS NULL\n-- drover: tries 5\n-- drover: backoff 600\n"))
     drover.worker()
+    check(drover, "note", "queue", "1 jobs wait in Redis for their next attempt, the first of them for another", "backoff")
+    table.sql("""INSERT INTO drover.failed_jobs (migration_id, batch, root, key, key_hash, state, due_at)
+                 SELECT id, 1, 1, '{9}', drover.key_hash('{9}'), 'retrying', now() + interval '10 min' FROM drover.migrations""")
     check(drover, "note", "progress", "1 rows wait for their next attempt, the first for another", "drover failed m --state retrying")
 
 
