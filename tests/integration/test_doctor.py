@@ -133,7 +133,7 @@ def test_a_locked_ledger_is_named_and_not_waited_for(queued, drover):
         other.execute("LOCK TABLE drover.migrations IN ACCESS EXCLUSIVE MODE")
         found = findings(drover, rc=3)
         assert has(found, "error", "ledger-locked", r"pid \d+ .*lock on drover.migrations .*AccessExclusiveLock", "pg_terminate_backend")
-        assert has(found, "error", "postgresql", "does not answer")
+        assert has(found, "error", "postgresql", "did not answer in time")
         other.rollback()
 
 
