@@ -15,10 +15,12 @@
 #include "core/text.h"
 #include "pg/pg_error.h"
 #include "pg/pg_sync.h"
+#include "queue/bell.h"
 #include "redis/redis_sync.h"
 
 #define NOTE_MAX (64 * 1024) /* bytes of a line for people */
-#define CONNECT_MS 5000      /* to each host, where somebody sits and waits */
+#define RING_MS 1000
+#define CONNECT_MS 5000 /* to each host, where somebody sits and waits */
 
 /* ------------------------------------------------------------ life */
 
@@ -234,6 +236,18 @@ int console_redis(struct console *con, const struct cli_call *call, struct err *
 	redis_sync_free(con->redis);
 	con->redis = fresh;
 	return 0;
+}
+
+void console_ring(const struct console *con, const struct cli_call *call)
+{
+	const char *url = console_redis_url(call);
+	struct redis_sync *fresh = NULL;
+
+	if (con->redis != NULL && !redis_sync_lost(con->redis))
+		bell_ring(con->redis, con->schema.installation);
+	else if (url != NULL && redis_sync_try_open_within(&fresh, url, RING_MS, &con->stop, NULL) == 0)
+		bell_ring(fresh, con->schema.installation);
+	redis_sync_free(fresh);
 }
 
 int console_find(struct console *con, const struct cli_call *call, const char *name, struct migration_ref *ret, struct err *err)

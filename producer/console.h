@@ -64,6 +64,12 @@ MUST_CHECK int console_try_pg(struct console *con, const struct cli_call *call, 
 /* Connect (once) to Redis. ST_CONFIG if no URL is set; ST_DISCONNECTED at once if it does not answer: the caller decides what it means. */
 MUST_CHECK int console_redis(struct console *con, const struct cli_call *call, struct err *err);
 
+/*
+ * Wake the workers: something was committed that they are to know of. After console_pg(). It takes a second or two where Redis does not answer, and
+ * nothing is said of that: workers look for themselves twice a second.
+ */
+void console_ring(const struct console *con, const struct cli_call *call);
+
 /* console_pg(), then the migration named. */
 MUST_CHECK int console_find(struct console *con, const struct cli_call *call, const char *name, struct migration_ref *ret, struct err *err);
 

@@ -11,9 +11,11 @@
 #include "pg/pg_status.h"
 #include "pg/pg_sync.h"
 #include "producer/engine_private.h"
+#include "queue/bell.h"
 #include "sql.h"
 
 #define LOOK_MS 400   /* how soon a pause, a cancel, a setting or a flushed Redis is seen */
+#define SCAN_REST 3   /* after a window, while the fleet gives way: in times of what it took */
 #define DEPTH_MS 15   /* between looks at the backlog while it is too high */
 #define BYTES_MS 1000 /* between looks at its memory */
 #define IDLE_MS 50    /* between looks at what the fleet has left */
@@ -84,9 +86,9 @@ static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 		return rc;
 	}
 	audit_pushed(&e->audit, e->charge.at.push_seq);
-	/* As long as it worked: that it shares a core with whom the workers give way to must not outweigh that. */
-	if (e->charge.at.rung > 0 && e->charge.at.settings.throttle)
-		*ret_sleep_ms = engine_now() - began_ms + 1;
+	/* It is one at work more, beside the fleet's lane. */
+	if (charge_gives_way(&e->charge))
+		*ret_sleep_ms = SCAN_REST * (engine_now() - began_ms) + 1;
 	return 0;
 }
 
@@ -105,7 +107,7 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 		return rc;
 	}
 	e->note[0] = '\0';
-	*ret_sleep_ms = IDLE_MS;
+	*ret_sleep_ms = charge_gives_way(&e->charge) ? IDLE_MS * 4 : IDLE_MS;
 	switch (what) {
 	case FINISH_SWEPT:
 		audit_pushed(&e->audit, e->charge.at.push_seq);
@@ -341,8 +343,10 @@ static int start(struct engine *e, struct err *err)
 		FAILPOINT(producer_leased);
 		if (rc == 0)
 			rc = begin(e, &why);
-		if (rc == 0)
+		if (rc == 0) {
+			bell_ring(e->redis, e->con->schema.installation);
 			return 0;
+		}
 		rc = judge(e, &why);
 		if (rc != 0) {
 			*err = why;

@@ -115,6 +115,7 @@ static void hello_answered(struct worker *w, const struct pg_op *op)
 	w->control.schema_missing_said = false;
 	snprintf(w->installation, sizeof(w->installation), "%s", text(res, 0, "installation"));
 	lease_alive(w);
+	bell_listen(w);
 	control_urge(w);
 }
 
@@ -285,6 +286,7 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 	c->recovered = number(res, 0, "recovered");
 	c->first = is_true(res, 0, "first");
 	c->booted = number(res, 0, "booted");
+	c->fleet = (uint64_t)number(res, 0, "fleet");
 	serve_polled(w);
 	if (knows_schema(w, (int)number(res, 0, "schema_version")))
 		read_migrations(w, res);

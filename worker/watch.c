@@ -86,6 +86,7 @@ static void see_server(struct worker *w, const PGresult *res)
 	bool lag = number(res, 0, "lag_hidden") == 0;
 	char line[200];
 
+	x->first = elapsed >= FRESH_MS;
 	if (x->sessions > 0 && sessions >= x->sessions + SESSIONS_PER_TOUCH)
 		touched += (sessions - x->sessions) / SESSIONS_PER_TOUCH;
 	x->sessions = sessions;
@@ -214,7 +215,8 @@ static void take_in(struct worker *w, const struct pg_op *op)
 	if (server != NULL && PQntuples(server) == 1)
 		see_server(w, server);
 	DL_FOREACH(w->migs, m)
-		if (m->watched && may_watch(m))
+		/* A session seen once may be somebody who asked one thing; until the second look it is not known who is at work. */
+		if (m->watched && may_watch(m) && !(w->watch.first && w->watch.touched > 0))
 			step(w, m);
 	worker_pump(w);
 }
@@ -229,7 +231,7 @@ static void see_nothing(struct worker *w, const struct pg_op *op)
 	memset(&w->watch.seen, 0, sizeof(w->watch.seen));
 	w->watch.blind_ms = worker_now();
 	DL_FOREACH(w->migs, m) {
-		if (!m->watched || !may_watch(m))
+		if (!may_watch(m))
 			continue;
 		snprintf(m->unseen, sizeof(m->unseen), "the server's statistics cannot be read: %s", op->failure.message);
 		say_unseen(m);
@@ -277,7 +279,7 @@ bool watch_ask(struct worker *w)
 			buf_printf(&ids, "%c%s", ids.len == 0 ? '{' : ',', m->id_text);
 	pg_array_end(&ids, ids.len == 0);
 	take[1] = tables[0] = ids.data;
-	snprintf(since, sizeof(since), "%" PRIu64, now - x->looked_ms < 1000 ? now - x->looked_ms : 1000);
+	snprintf(since, sizeof(since), "%" PRIu64, now - x->looked_ms < FRESH_MS ? now - x->looked_ms : WORKER_WATCH_MS);
 	x->taking = now - x->taken_ms >= TAKE_MS;
 	if (x->taking)
 		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 2, take, KEPT_TAKE + 1 };
@@ -321,6 +323,8 @@ void watch_told(struct worker *w, const struct pg_op *op)
 {
 	struct mig *m = worker_find(w, w->watch.telling);
 
-	if (op->status == 0 && m != NULL) /* otherwise it is told again */
-		m->tell = false;
+	if (op->status != 0 || m == NULL)
+		return; /* it is told again */
+	m->tell = false;
+	bell_tell(w);
 }

@@ -297,6 +297,8 @@ static int open_parts(struct worker *w, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(w->fetches) && rc == 0; i++)
 		rc = fetch_init(&w->fetches[i], w, i == 1, err);
 	if (rc == 0)
+		rc = bell_init(w, err);
+	if (rc == 0)
 		rc = control_init(w, err);
 	for (unsigned i = 0; i < w->options->lanes && rc == 0; i++, w->nlanes++)
 		rc = lane_init(&w->lanes[i], w, i, err);
@@ -320,6 +322,7 @@ static void close_parts(struct worker *w)
 	w->commands = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(w->fetches); i++)
 		fetch_close(&w->fetches[i]);
+	bell_close(w);
 	for (unsigned i = 0; i < w->options->lanes && w->lanes != NULL; i++)
 		lane_close(&w->lanes[i]);
 	free(w->lanes);

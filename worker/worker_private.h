@@ -3,6 +3,7 @@
  *
  *   control   one connection to PostgreSQL: what to work on, settings, heartbeat
  *   fetch     two connections to Redis that block in XREADGROUP: one for batches, one for rows
+ *   bell      one connection to Redis that waits to be told of news in PostgreSQL
  *   commands  one connection to Redis for everything else
  *   lanes     a connection to PostgreSQL each, and the job on it
  */
@@ -128,6 +129,22 @@ void lease_start(struct worker *w);
 void lease_alive(struct worker *w);  /* the liveness key */
 void lease_let_go(struct worker *w); /* and its end */
 
+/* ------------------------------------------------------------ bell.c */
+
+struct bell {
+	struct worker *worker;
+	struct redis_link *link;
+	struct loop_timer *timer; /* until the poll after a ring, or until the next read */
+	char last[ENTRY_ID_MAX];  /* heard */
+	bool reading;
+	bool rung; /* not followed yet */
+};
+
+MUST_CHECK int bell_init(struct worker *w, struct err *err);
+void bell_close(struct worker *w);
+void bell_listen(struct worker *w); /* the installation is known */
+void bell_tell(struct worker *w);   /* the others: something is new in PostgreSQL */
+
 /* ------------------------------------------------------------ control.c */
 
 enum control_step { CONTROL_HELLO, CONTROL_POLL, CONTROL_PLAN, CONTROL_LANES, CONTROL_WATCH, CONTROL_TELL, CONTROL_GONE };
@@ -151,6 +168,7 @@ struct control {
 	const char *told;     /* what the last one said */
 	uint64_t up_ms;       /* since when its connection is there */
 	bool first;           /* of the workers that run, by name */
+	uint64_t fleet;       /* how many those are; about, for this one may not be counted */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */
 	uint64_t answered_ms; /* ... and the last one that was answered */
@@ -188,6 +206,7 @@ struct watch {
 	struct buf unseen;                                 /* what could not be seen at the last look */
 	uint64_t looked_ms, taken_ms, tables_ms, blind_ms; /* the last look, lease, look at tables and WAL; and refusal */
 	double touched, active, sessions;                  /* as counted at the last look; active: on the average of a second */
+	bool first;                                        /* the last look had none shortly before it */
 	bool taking;                                       /* the lease is part of the look under way */
 	int32_t telling;                                   /* the migration whose rung is being written */
 };
@@ -260,6 +279,7 @@ struct worker {
 	struct watch watch;
 	struct redis_link *commands;
 	struct fetch fetches[2];
+	struct bell bell;
 	struct lane *lanes;
 	unsigned nlanes;
 	struct tend tend;

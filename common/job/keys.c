@@ -14,3 +14,8 @@ void job_worker_key(char *out, const char *installation, const char *worker)
 {
 	snprintf(out, JOB_KEY_NAME_MAX, "drover:%.64s:worker:%.64s", installation, worker);
 }
+
+void job_bell_key(char *out, const char *installation)
+{
+	snprintf(out, JOB_KEY_NAME_MAX, "drover:%.64s:bell", installation);
+}

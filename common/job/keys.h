@@ -24,4 +24,7 @@ void job_keys_make(struct job_keys *ret, const char *installation, int32_t migra
 /* A worker's liveness key: a string with a TTL. @out has JOB_KEY_NAME_MAX bytes; names longer than 64 bytes are cut. */
 void job_worker_key(char *out, const char *installation, const char *worker);
 
+/* What wakes an installation's workers (queue/bell.h): a stream with a TTL. @out has JOB_KEY_NAME_MAX bytes. */
+void job_bell_key(char *out, const char *installation);
+
 #endif

@@ -21,6 +21,7 @@ struct redis_sync {
 	const volatile sig_atomic_t *stop;
 	unsigned waiting;  /* replies appended for and not taken */
 	unsigned sentinel; /* which Sentinel is asked first */
+	uint64_t connect_ms, deadline_ms;
 	struct redis_tls_note tls;
 };
 
@@ -73,7 +74,7 @@ static int wait_socket(const struct redis_sync *r, short events, uint64_t until_
  */
 static int next_reply(struct redis_sync *r, redisReply **ret, struct err *err)
 {
-	uint64_t until = now_ms() + REDIS_SYNC_DEADLINE_MS;
+	uint64_t until = now_ms() + r->deadline_ms;
 
 	for (;;) {
 		void *reply = NULL;
@@ -185,7 +186,7 @@ int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err, const cha
 /* hiredis connects in one go, within its own time-out; from then on the socket does not block. */
 static int connect_socket(struct redis_sync *r, struct err *err)
 {
-	struct timeval timeout = { .tv_sec = REDIS_SYNC_CONNECT_MS / 1000 };
+	struct timeval timeout = { .tv_sec = (time_t)(r->connect_ms / 1000), .tv_usec = (suseconds_t)(r->connect_ms % 1000) * 1000 };
 	struct redis_master master;
 	const char *host = r->url.host;
 	int port = r->url.port, rc = 0, flags;
@@ -278,6 +279,8 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 	if (r == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	r->stop = stop;
+	r->connect_ms = REDIS_SYNC_CONNECT_MS;
+	r->deadline_ms = REDIS_SYNC_DEADLINE_MS;
 	rc = redis_url_parse(&r->url, url, err);
 	if (rc == 0 && r->url.tls)
 		rc = redis_tls_check(&r->url, err);
@@ -292,11 +295,18 @@ static int make(struct redis_sync **ret, const char *url, const volatile sig_ato
 
 int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct err *err)
 {
+	return redis_sync_try_open_within(ret, url, 0, stop, err);
+}
+
+int redis_sync_try_open_within(struct redis_sync **ret, const char *url, uint64_t ms, const volatile sig_atomic_t *stop, struct err *err)
+{
 	struct redis_sync *r = NULL;
 	int rc = make(&r, url, stop, err);
 
 	if (rc != 0)
 		return rc;
+	if (ms > 0)
+		r->connect_ms = r->deadline_ms = ms;
 	rc = connect_once(r, err);
 	if (rc != 0) {
 		redis_sync_free(r);

@@ -46,6 +46,10 @@ struct redis_server {
  */
 MUST_CHECK int redis_sync_try_open(struct redis_sync **ret, const char *url, const volatile sig_atomic_t *stop, struct err *err);
 
+/* The same for what is not worth a wait: connecting, and each call afterwards, may take @ms (0: as usual). */
+MUST_CHECK int redis_sync_try_open_within(struct redis_sync **ret, const char *url, uint64_t ms, const volatile sig_atomic_t *stop,
+					  struct err *err);
+
 /* Connect anew with the same URL: errors as above. */
 MUST_CHECK int redis_sync_try_reopen(struct redis_sync *r, struct err *err);
 

@@ -21,9 +21,10 @@
 	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - "                          \
 	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] "    \
 	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
-	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
-#define CRASHES_MAX 3      /* of the server, until the migration is paused */
-#define GLANCE_MS 5000     /* its snapshot holds dead rows back for so long at most */
+	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text) || $3::pg_catalog.jsonb)"
+#define ONE_PROCESS "{\"max_parallel_workers_per_gather\": \"0\"}" /* where others are at work */
+#define CRASHES_MAX 3                                              /* of the server, until the migration is paused */
+#define GLANCE_MS 5000                                             /* its snapshot holds dead rows back for so long at most */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
@@ -317,14 +318,15 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 	       struct err *err)
 {
 	char timeout[24];
-	const char *settings[] = { c->settings_json, timeout };
+	bool whole = which == CHARGE_GLANCE;
+	const char *settings[] = { c->settings_json, timeout, charge_gives_way(c) ? ONE_PROCESS : "{}" };
 	const struct pg_call calls[] = {
 		{ .sql = read_only ? BEGIN_READING : BEGIN_WRITING },
-		{ .sql = which == CHARGE_GLANCE ? SET_LOCALLY_BUT_PLANNER : SET_LOCALLY, .n = 2, .params = settings },
+		{ .sql = whole ? SET_LOCALLY_BUT_PLANNER : SET_LOCALLY, .n = whole ? 3 : 2, .params = settings },
 		{ .sql = c->statements[which], .n = n, .params = params },
 	};
 	PGresult *got[3] = { NULL };
-	uint64_t ms = c->at.settings.query_timeout_ms, most_ms = which == CHARGE_GLANCE ? GLANCE_MS : STATEMENT_MS;
+	uint64_t ms = c->at.settings.query_timeout_ms, most_ms = whole ? GLANCE_MS : STATEMENT_MS;
 	struct err why = ERR_INIT;
 	int rc;
 

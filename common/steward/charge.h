@@ -49,7 +49,7 @@ struct charge_state {
 	int64_t audit_floor, push_seq;
 	bool has_failed;
 	int64_t batch_size;
-	int64_t rung;      /* how far the fleet gives way to others; 0: it does not */
+	int64_t rung;      /* how far the fleet gives way to others; 0: it does not, as far as anybody knows */
 	int64_t recovered; /* the server's last crash, and its start as a whole, as it tells; only to compare */
 	int64_t booted;
 	struct settings settings;
@@ -105,6 +105,12 @@ MUST_CHECK int charge_pause(struct charge *c, const char *reason, struct err *er
 static inline bool charge_runs(const struct charge *c)
 {
 	return c->at.state[0] == 'r';
+}
+
+/* Does the fleet give way to others now? */
+static inline bool charge_gives_way(const struct charge *c)
+{
+	return c->at.rung > 0 && c->at.settings.throttle;
 }
 
 /* ------------------------------------------------------------ leases */

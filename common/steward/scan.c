@@ -13,6 +13,7 @@
 #include "sql.h"
 
 #define LEAST_ROWS 100       /* of a window that takes too long */
+#define GIVING_WAY_ROWS 5000 /* of a window, while others are to notice nothing */
 #define GLANCE_ROWS 20000000 /* of a table that is looked at as a whole */
 
 /* A window's batches as the statement returned them. */
@@ -297,6 +298,8 @@ static struct step plan_step(const struct scan *s, uint64_t room, bool blind)
 	uint64_t batch = (uint64_t)c->at.batch_size;
 	struct step step = { .blind = blind, .rows = s->window.rows, .open = c->row_mode && !blind };
 
+	if (charge_gives_way(c) && step.rows > GIVING_WAY_ROWS)
+		step.rows = GIVING_WAY_ROWS;
 	if (s->sweep)
 		step.which = blind ? CHARGE_SWEEP_BLIND : CHARGE_SWEEP;
 	else

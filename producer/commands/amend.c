@@ -42,6 +42,8 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	if (rc == 0)
 		rc = register_amend(con->pg, m.name, file, &options, &registration, &problems, err);
 	if (rc == 0)
+		console_ring(con, call);
+	if (rc == 0)
 		rc = report(call, &registration, err);
 	else
 		target_print_problems(call, &problems, call->args[1], err);

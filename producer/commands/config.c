@@ -215,6 +215,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		rc = assign(con, call, &r, *w, true, err);
 	if (rc != 0)
 		return rc;
+	console_ring(con, call);
 	return show(con, call, &r, err);
 }
 

@@ -55,6 +55,7 @@ static int run_pause(const struct cli_call *call, void *ctx, struct err *err)
 		rc = migrations_pause(con->pg, &m, console_actor(con, call), cli_str(call, "--reason"), err);
 	if (rc != 0)
 		return rc;
+	console_ring(con, call);
 	if (strcmp(m.state, "paused") == 0)
 		snprintf(text, sizeof(text), "%s was paused already", m.name);
 	else
@@ -87,6 +88,7 @@ static int run_resume(const struct cli_call *call, void *ctx, struct err *err)
 		rc = scan_hint(con, &m, hint, sizeof(hint), err);
 	if (rc != 0)
 		return rc;
+	console_ring(con, call);
 	snprintf(text, sizeof(text), "%s %s%s", m.name, strcmp(m.state, "running") == 0 ? "was running already" : "runs again", hint);
 	return report(call, &m, "running", -1, text, err);
 }
@@ -119,6 +121,7 @@ static int run_cancel(const struct cli_call *call, void *ctx, struct err *err)
 		return rc;
 	/* Its jobs are of no use to anybody now. Where Redis cannot be asked, workers drop them as they meet them. */
 	dropped = drop_jobs(con, call, &m, &jobs, &redis);
+	console_ring(con, call);
 	if (dropped == ST_INTERRUPTED)
 		return err_set(err, dropped, "%s", redis.msg);
 	if (dropped != 0 && console_redis_url(call) != NULL)
@@ -151,6 +154,7 @@ static int run_clear(const struct cli_call *call, void *ctx, struct err *err)
 		rc = migrations_event(con->pg, &m, console_actor(con, call), "clear", NULL, err);
 	if (rc != 0)
 		return rc;
+	console_ring(con, call);
 	state = strcmp(m.state, "running") == 0 ? "paused" : m.state;
 	snprintf(text, sizeof(text), "%s is %s and its queue is empty: %" PRIu64 " jobs dropped. Its batches stay in the ledger%s%s",
 		 m.name, state, jobs, strcmp(state, "paused") == 0 ? "; they are pushed again after: drover resume " : "",

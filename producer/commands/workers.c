@@ -89,6 +89,7 @@ static int run_restart(const struct cli_call *call, void *ctx, struct err *err)
 		rc = migrations_restart(con->pg, call->args[0], console_actor(con, call), &n, err);
 	if (rc != 0)
 		return rc;
+	console_ring(con, call);
 	out_open(&out, call);
 	if (out.format == OUT_HUMAN) {
 		out_note(&out, n == 0 ? "no worker is alive" : n == 1 ? "1 worker drains and exits" : "%d workers drain and exit", n);

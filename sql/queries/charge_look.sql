@@ -1,6 +1,7 @@
 -- charge_look: where a migration stands, for whoever tends it; twice a second, so nothing of it may grow with the table.
 -- Params: $1 migration id. Returns: one row, or none. recovered: when the server last began its statistics anew, in microseconds, which it
 -- does after a crash, and booted: when it was started as a whole, which a crash of one backend does not change; only to compare.
+-- rung: how far the fleet gives way; 0 where nobody watches that.
 SELECT m.state, coalesce(m.state_reason, '') AS state_reason, coalesce(m.state_by, '') AS state_by, m.revision, m.row_limit,
        coalesce((SELECT w.value::integer FROM drover.worker_config AS w WHERE w.migration_id = m.id AND w.key = 'batch_size'),
                 m.batch_size) AS batch_size,

@@ -1,17 +1,20 @@
 -- worker_poll: what a worker must know twice a second.
 -- $1 its name, $2 bigint[] ids of the migrations that it knows already, $3 text[] names it is restricted to (NULL: all), $4 the ms for which a
 -- heartbeat of another worker is fresh.
--- Returns a row per migration, at least one (id is then NULL): restart_asked; schema_version; first (no worker that runs comes before it by name); recovered
--- (when the server last began its statistics anew, in microseconds, which it does after a crash alone); booted (when it was started as a
--- whole, which a crash of one backend does not change); then the migration, with how far the fleet gives way (rung), whether nobody else
--- watches that (watchable), and among whom its lanes are shared: alive (workers with a fresh heartbeat that run and may work on it, this one
--- in any case) and rank (how many of them come before this one by name). Those known are returned in any state, so that a pause is noticed;
--- those that are over while they have replays, or where a worker may have died between a commit and its acknowledgement. Takes no locks.
-SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version FROM drover.meta) AS schema_version,
-       NOT EXISTS (SELECT FROM drover.workers WHERE heartbeat_at > pg_catalog.now() - interval '12 s' AND state = 'running' AND name < $1) AS first,
+-- Returns a row per migration, at least one (id is then NULL): restart_asked; schema_version; first (no worker that runs comes before it by
+-- name); fleet (how many run); recovered (when the server last began its statistics anew, in microseconds, which it does after a crash alone);
+-- booted (when it was started as a whole, which a crash of one backend does not change); then the migration, with how far the fleet gives way
+-- (rung), whether nobody else does (watchable), and among whom its lanes are shared: alive (workers
+-- with a fresh heartbeat that run and may work on it, this one in any case) and rank (how many of them come before this one by name). Those
+-- known are returned in any state, so that a pause is noticed; those that are over while they have replays, or where a worker may have died
+-- between a commit and its acknowledgement. Takes no locks.
+SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version FROM drover.meta) AS schema_version, w.before = 0 AS first, w.fleet,
        (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered,
        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS booted, m.*
-  FROM (SELECT pg_catalog.bool_or(restart_asked) AS restart_asked FROM drover.workers WHERE name = $1) AS w
+  FROM (SELECT pg_catalog.bool_or(restart_asked) FILTER (WHERE name = $1) AS restart_asked,
+               pg_catalog.count(*) FILTER (WHERE runs AND name < $1) AS before, pg_catalog.count(*) FILTER (WHERE runs) AS fleet
+          FROM (SELECT name, restart_asked, heartbeat_at > pg_catalog.now() - interval '12 s' AND state = 'running' AS runs
+                  FROM drover.workers) AS each) AS w
   LEFT JOIN (SELECT m.id, m.name, m.revision, m.mode, m.state, m.batch_size, s.alive, s.rank, drover.settings_of(m.id)::text AS settings,
                     coalesce(m.producer_until > pg_catalog.now(), false) AS produced,
                     CASE WHEN m.state = 'running' THEN coalesce(t.rung, 0) ELSE 0 END AS rung,

@@ -36,7 +36,7 @@ static void a_list_gives_its_ceilings_in_turn(void **state)
 static void keys_share_a_hash_tag(void **state)
 {
 	struct job_keys k;
-	char worker[JOB_KEY_NAME_MAX], other[JOB_KEY_NAME_MAX];
+	char worker[JOB_KEY_NAME_MAX], bell[JOB_KEY_NAME_MAX], other[JOB_KEY_NAME_MAX];
 
 	(void)state;
 	job_keys_make(&k, "a1b2", 7);
@@ -45,12 +45,15 @@ static void keys_share_a_hash_tag(void **state)
 	assert_string_equal(k.marker, "drover:{a1b2:7}:marker");
 	job_worker_key(worker, "a1b2", "web-1");
 	assert_string_equal(worker, "drover:a1b2:worker:web-1");
+	job_bell_key(bell, "a1b2");
+	assert_string_equal(bell, "drover:a1b2:bell");
 	/* Too long: cut, never over the end. */
 	memset(other, 'x', sizeof(other) - 1);
 	other[sizeof(other) - 1] = '\0';
 	job_keys_make(&k, other, INT32_MAX);
 	job_worker_key(worker, other, other);
-	assert_true(strlen(k.delayed) < JOB_KEY_NAME_MAX && strlen(worker) < JOB_KEY_NAME_MAX);
+	job_bell_key(bell, other);
+	assert_true(strlen(k.delayed) < JOB_KEY_NAME_MAX && strlen(worker) < JOB_KEY_NAME_MAX && strlen(bell) < JOB_KEY_NAME_MAX);
 }
 
 static void ids_are_read_strictly(void **state)
