@@ -1,5 +1,5 @@
 /*
- * tx.h - the pipelines of a job's life: which statements, with which parameters, and what their answers mean.
+ * tx.h - the pipelines of a job's life: which statements, with which parameters, and what their answers mean (tx_read.c).
  *
  * A pipeline begins with BEGIN and the settings, then the claim, then its own statements; the number of the statement that failed tells the phase.
  */
@@ -17,6 +17,7 @@
 
 #define TX_STEPS_MAX (PLAN_STATEMENTS_MAX + 10)
 #define TX_PARAMS_MAX 160
+#define TX_CLAIM_KEPT 3 /* where a claim's result is kept; what other steps keep comes before */
 
 struct tx {
 	struct pg_step steps[TX_STEPS_MAX];
