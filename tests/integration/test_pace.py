@@ -3,7 +3,7 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, rows_done, state
+from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state
 
 ROWS = 2000
 SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
@@ -124,3 +124,36 @@ def test_a_pause_takes_hold_between_slices(pg, drover):
     drover.run("resume", "m")
     wait_for(lambda: state(pg, "m")[0] == "complete", "it is complete")
     assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(1000, 1, 1)]
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+def test_an_amendment_between_slices_is_for_the_rows_that_are_left(pg, drover, file):
+    table(pg, rows=4 * ROWS)
+    drover.run("init")
+    text = "-- drover: table t\n" + FILES[file]
+    queue(drover, drover.migration("m", text))
+    drover.worker()
+    wait_for(lambda: rows_done(pg, "m") > 0, "the first slice is done")
+    drover.run("pause", "m")
+    drover.run("amend", "m", drover.migration("m", text.replace("n + 1", "n + 100")))  # waits for the slice that is being done
+    done = rows_done(pg, "m")
+    assert done < 4 * ROWS
+    drover.run("resume", "m")
+    wait_for_state(pg, "m", "complete")
+    assert pg.sql("SELECT n, count(*) FROM t GROUP BY n ORDER BY n") == [(1, done), (100, 4 * ROWS - done)]
+    assert rows_done(pg, "m") == 4 * ROWS
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+def test_settings_that_change_between_slices_neither_lose_nor_double(pg, drover, file):
+    table(pg, rows=4 * ROWS)
+    drover.run("init")
+    queue(drover, drover.migration("m", "-- drover: table t\n" + FILES[file]))
+    drover.worker()
+    for assignment in ["target_ms=50", "batch_size=100", "throttle=off", "synchronous_commit=on", "batch_size=", "target_ms=20", "tries=1"]:
+        done = rows_done(pg, "m")
+        drover.run("config", "m", assignment)
+        wait_for(lambda: rows_done(pg, "m") > done or state(pg, "m")[0] == "complete", f"slices go on with {assignment}")
+    wait_for_state(pg, "m", "complete")
+    assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(4 * ROWS, 1, 1)]
+    assert rows_done(pg, "m") == 4 * ROWS
