@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lib.metrics import LISTEN, Served
 from lib.process import kill_group, spawn, temporary_directory, wait_for
@@ -73,6 +74,20 @@ def test_every_alert_has_a_section_and_every_section_an_alert():
     assert re.findall(r"runbook: docs/alerts.md#(\w+)", RULES.read_text()) == [alert.lower() for alert in alerts]
     for section in page.split("\n## ")[1:]:
         assert all(f"**{part}**" in section for part in ("Means", "Look at", "Do")), section.split("\n")[0]
+
+
+def test_grafana_is_given_the_dashboard_and_a_source_that_can_be_reached():
+    services = yaml.safe_load((ROOT / "docker/compose.yml").read_text())["services"]
+    folder = ROOT / "docker/grafana/provisioning"
+    (source,) = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards/drover.yml").read_text())["providers"]
+    mounts = dict(reversed(volume.split(":")[:2]) for volume in services["grafana"]["volumes"])
+    assert mounts["/etc/grafana/provisioning"] == "./grafana/provisioning"
+    assert mounts[provider["options"]["path"] + "/drover.json"] == "./grafana/drover.json"
+    assert urllib.parse.urlsplit(source["url"]).hostname in services and source["type"] == "prometheus"
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert dashboard["templating"]["list"][0]["query"] == source["type"]
+    assert all(panel["datasource"] == {"type": source["type"], "uid": "${datasource}"} for panel in dashboard["panels"])
 
 
 @pytest.fixture
