@@ -81,8 +81,7 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 		return;
 	}
 	if (e->newer) {
-		in->newer++;
-		settle_leave(in->worker, in->mig, e, why);
+		in->newer += settle_leave(in->worker, in->mig, e, why);
 		return;
 	}
 	mig_hold(in->mig, e);

@@ -320,10 +320,15 @@ void settle_give_back(struct worker *w, struct mig *m)
 /* ------------------------------------------------------------ what is not ours */
 
 /* As it is, for a worker that understands it; after a while, or it would be read here again and again. */
-void settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why)
+bool settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why)
 {
 	struct args a;
 
+	if (m->state == MIG_OVER || m->state == MIG_CANCELLED) { /* what is still due then, the ledger knows */
+		settle_drop_foreign(w, m, e->id, why);
+		free(e);
+		return false;
+	}
 	if (!m->newer_said)
 		log_warn("job.newer", "migration=%s cause='%s' hint='left to newer workers; use the newer drover-worker'", m->name, why);
 	m->newer_said = true;
@@ -342,6 +347,7 @@ void settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *
 	}
 	m->delayed_left = UINT64_MAX;
 	free(e);
+	return true;
 }
 
 void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why)
