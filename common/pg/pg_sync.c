@@ -522,7 +522,8 @@ static int own_transaction(struct pg_sync *c, const struct pg_call *calls, int n
 
 	if (all == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
-	snprintf(timeout, sizeof(timeout), "%" PRIu64, c->deadline_ms);
+	/* The deadline is kept here, and says what it is; the server's is for a client that is gone. */
+	snprintf(timeout, sizeof(timeout), "%" PRIu64, c->deadline_ms + CANCEL_MS);
 	all[0].sql = OWN_BEGIN;
 	all[1] = (struct pg_call){ .sql = OWN_SETTINGS, .n = 1, .params = params };
 	memcpy(all + 2, calls, (size_t)n * sizeof(*calls));
