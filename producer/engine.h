@@ -43,7 +43,7 @@ struct engine_result {
 	int64_t rows_scanned, rows_found, rows_changed, rows_skipped, dead, waiting;
 	int64_t sweeps;
 	int64_t jobs_pushed; /* by this run */
-	int64_t refilled;    /* of these, by the audit: they were not in Redis, lost there, not pushed by an earlier producer, or taken back by a crash of PostgreSQL */
+	int64_t refilled; /* of these, by the audit: lost in Redis, left behind by an earlier producer, or taken back by a crash of PostgreSQL */
 	uint64_t elapsed_ms;
 	double rate_per_s; /* rows changed by the fleet during this run; 0 unless waited for */
 };
