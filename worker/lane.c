@@ -14,6 +14,7 @@
 #define DEADLOCKS_MAX 3    /* in ... */
 #define DEADLOCKS_MS 10000 /* ... until the migration gets one lane ... */
 #define ONE_LANE_MS 60000  /* ... for so long */
+#define LAST_WORDS_MS 500  /* until a crash has ended all backends */
 
 static struct lane *lane_of(struct ports *p)
 {
@@ -74,17 +75,19 @@ static const struct {
 /*
  * A connection was lost without a word while the migration's own SQL ran. Whether the server crashed is told by the server itself, when it
  * is back: it begins its statistics anew then. Where it did not, the network or a pooler went away, and the job has nothing to do with it.
+ * For a moment after one backend's death the others still answer, as if nothing had happened.
  */
 static void weigh_loss(struct lane *l)
 {
 	const struct control *c = &l->worker->control;
+	bool crashed = c->answered_ms > l->lost_ms && c->recovered != l->recovered;
 
-	if (c->answered_ms <= l->lost_ms && !l->run->draining) {
+	if (!crashed && c->answered_ms <= l->lost_ms + LAST_WORDS_MS && !l->run->draining) {
 		loop_timer_start(l->timer, JOB_RETRY_LINK_MS);
 		return;
 	}
 	l->weighing = false;
-	l->loss.silent = c->answered_ms > l->lost_ms && c->recovered != l->recovered;
+	l->loss.silent = crashed;
 	l->loss.server_lived = l->loss.silent && c->booted == l->booted;
 	job_run_on_tx(l->run, &l->loss);
 }

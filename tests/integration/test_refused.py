@@ -164,14 +164,13 @@ def test_many_rows_that_crash_the_server_do_so_three_times_in_all_and_once_after
                        IF NEW.id % 20 = 2 THEN PERFORM crash(); END IF; RETURN NEW; END $$;
                      CREATE TRIGGER bad BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION bad()""")
     queue(own, migration(own, "-- drover: batch-size 20\n-- drover: set b = a", mode))
-    for name in ("a", "b"):
-        own.worker("--name", name, "--concurrency", "2")
+    workers = [own.worker("--name", name, "--concurrency", "2") for name in ("a", "b")]
     assert not wait_until_over(own)
-    assert crashes(own_pg_server) == 3
+    assert crashes(own_pg_server) == 3, "\n".join(worker.err for worker in workers) + own_pg_server.log()
     for resumes in range(1, 3):
         resume(own)
         assert not wait_until_over(own)
-        assert crashes(own_pg_server) == 3 + resumes
+        assert crashes(own_pg_server) == 3 + resumes, "\n".join(worker.err for worker in workers) + own_pg_server.log()
 
 
 def test_one_crash_pauses_once_however_late_the_second_job_says_so(pg, drover):
