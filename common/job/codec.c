@@ -177,13 +177,15 @@ int job_decode(const void *bytes, size_t n, struct job *ret, struct err *err)
 
 	if (n > JOB_PAYLOAD_MAX)
 		return err_set(err, ST_INPUT, "%zu bytes are too many for a job", n);
-	if (!read_array(&r, &elements) || elements < 3 || elements > 5 || !read_number(&r, &version))
+	if (!read_array(&r, &elements) || elements < 3 || elements > 5 || !read_number(&r, &version) || !read_text(&r, &kind) ||
+	    kind.n != 1)
 		return err_set(err, ST_INPUT, "not a job");
+	/* Any kind, but nonsense seldom has one. */
 	if (version > JOB_VERSION)
 		return err_set(err, ST_NEWER, "a job of version %lld, this program knows %d", (long long)version, JOB_VERSION);
 	if (version != JOB_VERSION)
 		return err_set(err, ST_INPUT, "a job of version %lld, this program knows %d", (long long)version, JOB_VERSION);
-	if (!read_text(&r, &kind) || kind.n != 1 || !is_kind(kind.s[0]))
+	if (!is_kind(kind.s[0]))
 		return err_set(err, ST_INPUT, "not a kind of job");
 	job.kind = (enum job_kind)kind.s[0];
 	if (elements < (job.kind == JOB_ROW ? 4 : 3) || elements > (job.kind == JOB_ROW ? 5 : 3) || !read_number(&r, &job.number) ||

@@ -50,8 +50,9 @@ struct job {
 MUST_CHECK int job_encode(const struct job *job, struct buf *out);
 
 /**
- * Read a payload. The key's elements point into @bytes. ST_NEWER for one of a later version, of which nothing is read. ST_INPUT with what is wrong, for anything that job_encode() would not have
- * written (other encodings of the same integers and strings are accepted); never reads beyond @n.
+ * Read a payload. The key's elements point into @bytes. ST_INPUT with what is wrong, for anything that job_encode() would not have written
+ * (other encodings of the same integers and strings are accepted). ST_NEWER for one of a later version, of which nothing but its beginning
+ * is read: a version and a kind of one byte, as every version has them. Never reads beyond @n.
  */
 MUST_CHECK int job_decode(const void *bytes, size_t n, struct job *ret, struct err *err);
 
