@@ -89,8 +89,6 @@ def test_a_drain_fits_into_the_time_that_systemd_gives_it(prefix, tmp_path):
 def test_the_units_commands_migrate_with_credentials_alone(pg, redis, drover, prefix):
     etc = drover.dir / "etc"
     (etc / "migrations").mkdir(parents=True)
-    credentials = drover.dir / "credentials"
-    credentials.mkdir()
     port = free_port()
     (etc / "environment").write_text("DROVER_LOG_FORMAT=kv\nDROVER_CONCURRENCY=2\n")
     (etc / "drover-exporter.environment").write_text(f"DROVER_METRICS_LISTEN={port}\n")
@@ -102,6 +100,8 @@ def test_the_units_commands_migrate_with_credentials_alone(pg, redis, drover, pr
     drover.bindir = prefix / "bin"
 
     def start(name):
+        credentials = drover.dir / f"credentials-{name}"
+        credentials.mkdir()
         unit = Unit(prefix, name, credentials, etc)
         for line in unit.all("LoadCredential"):
             credential, path = line.split(":")
@@ -120,6 +120,6 @@ def test_the_units_commands_migrate_with_credentials_alone(pg, redis, drover, pr
     assert served.port == port
     wait_for(lambda: served.get("/readyz")[0] == 200, "the exporter is ready")
     # `drover restart` ends a worker with a status after which its unit starts it again.
-    drover.run("restart", env=Unit(prefix, "drover-exporter", credentials, etc).environment())
-    assert Unit(prefix, "drover-worker@1", credentials, etc).one("Restart") == "always"
+    drover.run("restart", env=Unit(prefix, "drover-exporter", drover.dir / "credentials-drover-exporter", etc).environment())
+    assert Unit(prefix, "drover-worker@1", drover.dir, etc).one("Restart") == "always"
     assert worker.wait().rc == 0
