@@ -115,15 +115,9 @@ void doctor_close(struct doctor *d)
 
 void doctor_say_away(struct doctor *d, const struct err *why)
 {
-	bool away = why->code == ST_DISCONNECTED || pg_error_is_outage(why);
-
 	d->check = "postgresql";
 	d->now = NULL;
-	doctor_say(d, DOCTOR_ERROR, "PostgreSQL %s: %s",
-		   away                    ? "is away" :
-		   why->code == ST_TIMEOUT ? "does not answer" :
-					     "refuses",
-		   why->msg);
+	doctor_say(d, DOCTOR_ERROR, "PostgreSQL %s: %s", pg_error_is_outage(why) ? "is away" : "refuses", why->msg);
 	doctor_advise(
 		d,
 		"mend the server or the way to it (DATABASE_URL says where it is); workers and producers wait for it and go on by themselves");

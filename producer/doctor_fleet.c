@@ -53,16 +53,11 @@ int doctor_workers(struct doctor *d, struct err *err)
 
 	if (rc != 0)
 		return rc;
+	fleet_count(&d->fleet, res);
 	for (int i = 0; i < PQntuples(res); i++) {
 		bool alive = pg_bool(res, i, "alive");
 
-		d->fleet.alive += alive;
 		sessions += alive ? pg_i64(res, i, "lanes") + BESIDES : 0;
-		if (alive && strcmp(pg_str(res, i, "state"), "running") == 0) {
-			d->fleet.working++;
-			d->fleet.lanes += (unsigned)pg_i64(res, i, "lanes");
-			d->fleet.busy += (unsigned)pg_i64(res, i, "busy");
-		}
 		if (!alive && pg_i64(res, i, "busy") > 0 && lost++ < 3)
 			say_lost(d, res, i);
 		if (alive && !other_version && strcmp(pg_str(res, i, "version"), DROVER_VERSION) != 0) {

@@ -12,6 +12,20 @@
 
 /* ------------------------------------------------------------ reading */
 
+void fleet_count(struct fleet *f, const PGresult *workers)
+{
+	for (int i = 0; i < PQntuples(workers); i++) {
+		if (!pg_bool(workers, i, "alive"))
+			continue;
+		f->alive++;
+		if (strcmp(pg_str(workers, i, "state"), "running") != 0)
+			continue;
+		f->working++;
+		f->lanes += (unsigned)pg_i64(workers, i, "lanes");
+		f->busy += (unsigned)pg_i64(workers, i, "busy");
+	}
+}
+
 int fleet_read(struct console *con, const struct cli_call *call, struct fleet *ret, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
@@ -21,16 +35,7 @@ int fleet_read(struct console *con, const struct cli_call *call, struct fleet *r
 
 	if (rc != 0)
 		return rc;
-	for (int i = 0; i < PQntuples(res); i++) {
-		if (!pg_bool(res, i, "alive"))
-			continue;
-		f.alive++;
-		if (strcmp(pg_str(res, i, "state"), "running") != 0)
-			continue;
-		f.working++;
-		f.lanes += (unsigned)pg_i64(res, i, "lanes");
-		f.busy += (unsigned)pg_i64(res, i, "busy");
-	}
+	fleet_count(&f, res);
 	rc = f.redis_asked ? console_redis(con, call, &redis) : 0;
 	if (rc == ST_INTERRUPTED)
 		return err_set(err, rc, "%s", redis.msg);

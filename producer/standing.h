@@ -70,6 +70,9 @@ struct standing {
 /* Who works at all. @ret: zeros, or as the last look left it. */
 MUST_CHECK int fleet_read(struct console *con, const struct cli_call *call, struct fleet *ret, struct err *err);
 
+/* Add the rows of migrations_workers() up. */
+void fleet_count(struct fleet *f, const PGresult *workers);
+
 /* Row @row of migrations_status(): the ledger's side alone. */
 void standing_of_row(const PGresult *res, int row, struct standing *ret);
 

@@ -90,21 +90,14 @@ void bell_listen(struct worker *w)
 		read_next(&w->bell);
 }
 
-static void on_rung(void *arg, int status, const redisReply *reply)
-{
-	(void)arg;
-	(void)status;
-	(void)reply;
-}
-
 void bell_tell(struct worker *w)
 {
 	char key[JOB_KEY_NAME_MAX];
 	const char *const add[] = BELL_ADD(key), *const expire[] = BELL_EXPIRE(key);
 
 	job_bell_key(key, w->installation);
-	if (redis_link_send(w->commands, ARRAY_SIZE(add), add, NULL, REDIS_LINK_DEADLINE_MS, on_rung, w) != 0 ||
-	    redis_link_send(w->commands, ARRAY_SIZE(expire), expire, NULL, REDIS_LINK_DEADLINE_MS, on_rung, w) != 0)
+	if (redis_link_send(w->commands, ARRAY_SIZE(add), add, NULL, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0 ||
+	    redis_link_send(w->commands, ARRAY_SIZE(expire), expire, NULL, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0)
 		return; /* they find out with their polls */
 }
 

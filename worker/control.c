@@ -460,9 +460,8 @@ static void on_op(struct pg_op *op)
 		plan_answered(w, op);
 		break;
 	case CONTROL_POLL:
-		if (op->status == 0 && c->beating) {
+		if (op->status == 0 && c->beating)
 			beat_heard(w);
-		}
 		poll_answered(w, op);
 		break;
 	case CONTROL_LANES:

@@ -76,14 +76,8 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 	struct intake *in = arg;
 
 	in->n++;
-	if (e == NULL) {
-		settle_drop_foreign(in->worker, in->mig, id, why);
+	if (settle_unknown(in->worker, in->mig, e, id, why, &in->newer))
 		return;
-	}
-	if (e->newer) {
-		in->newer += settle_leave(in->worker, in->mig, e, why);
-		return;
-	}
 	mig_hold(in->mig, e);
 	mig_queue(in->mig, e);
 }

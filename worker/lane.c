@@ -88,7 +88,7 @@ static void weigh_loss(struct lane *l)
 	}
 	l->weighing = false;
 	l->loss.silent = crashed;
-	l->loss.server_lived = l->loss.silent && c->booted == l->booted;
+	l->loss.server_lived = crashed && c->booted == l->booted;
 	job_run_on_tx(l->run, &l->loss);
 }
 

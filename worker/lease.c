@@ -54,20 +54,13 @@ void lease_alive(struct worker *w)
 		return; /* Redis is away: tried again when it is back */
 }
 
-static void on_let_go(void *arg, int status, const redisReply *reply)
-{
-	(void)arg;
-	(void)status;
-	(void)reply;
-}
-
 void lease_let_go(struct worker *w)
 {
 	char key[JOB_KEY_NAME_MAX];
 	const char *const argv[] = { "DEL", key };
 
 	job_worker_key(key, w->installation, w->name);
-	if (w->named && redis_link_send(w->commands, 2, argv, NULL, REDIS_LINK_DEADLINE_MS, on_let_go, w) != 0)
+	if (w->named && redis_link_send(w->commands, 2, argv, NULL, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0)
 		return; /* it ends by itself */
 }
 

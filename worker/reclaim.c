@@ -57,7 +57,7 @@ struct taken {
 	struct mig *mig;
 	const redisReply *deliveries;
 	struct entry **entries;
-	size_t n, at; /* at: of the reply's entries, foreign ones too */
+	size_t n, at, left; /* at: of the reply's entries, foreign ones too; left: to newer workers */
 };
 
 static bool is_held(const struct mig *m, struct entry_id id)
@@ -76,14 +76,8 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 	const redisReply *d = t->at < t->deliveries->elements ? t->deliveries->element[t->at] : NULL;
 
 	t->at++;
-	if (e == NULL) {
-		settle_drop_foreign(t->call->worker, t->mig, id, why);
+	if (settle_unknown(t->call->worker, t->mig, e, id, why, &t->left))
 		return;
-	}
-	if (e->newer) {
-		settle_leave(t->call->worker, t->mig, e, why);
-		return;
-	}
 	/* Our own, when renewing was late: it runs, or waits for a lane. */
 	if (is_held(t->mig, id)) {
 		free(e);
@@ -192,11 +186,9 @@ static void on_unseen_entry(void *arg, struct entry *e, struct entry_id id, cons
 {
 	struct taken *t = arg;
 
-	if (e == NULL) {
-		settle_drop_foreign(t->call->worker, t->mig, id, why);
-	} else if (e->newer) {
-		settle_leave(t->call->worker, t->mig, e, why);
-	} else if (is_held(t->mig, id)) { /* a take-over's answer came meanwhile */
+	if (settle_unknown(t->call->worker, t->mig, e, id, why, &t->left))
+		return;
+	if (is_held(t->mig, id)) { /* a take-over's answer came meanwhile */
 		free(e);
 	} else {
 		e->taken_over = true; /* perhaps another's before */

@@ -84,13 +84,6 @@ struct pending {
 	void *arg;
 };
 
-static void ignore(void *arg, int status, const redisReply *reply)
-{
-	(void)arg;
-	(void)status;
-	(void)reply;
-}
-
 /* ------------------------------------------------------------ what is left in the stream */
 
 /* So many that they cannot keep the producer waiting, all workers' together. */
@@ -111,7 +104,7 @@ static void delete_left(struct worker *w, struct mig *m)
 	add(&a, m->keys.jobs);
 	for (size_t i = 0; i < m->nleft; i++)
 		add_id(&a, i, m->left[i]);
-	if (redis_link_send(w->commands, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, ignore, NULL) == 0)
+	if (redis_link_send(w->commands, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) == 0)
 		m->nleft = 0;
 	args_free(&a);
 }
@@ -297,9 +290,14 @@ static void on_given_back(void *arg, int status)
 		worker_pump(w);
 }
 
+static bool is_over(const struct mig *m)
+{
+	return m->state == MIG_CANCELLED || m->state == MIG_OVER;
+}
+
 void settle_give_back(struct worker *w, struct mig *m)
 {
-	enum settle_kind kind = m->state == MIG_CANCELLED || m->state == MIG_OVER ? SETTLE_ACK : SETTLE_BACK;
+	enum settle_kind kind = is_over(m) ? SETTLE_ACK : SETTLE_BACK;
 	struct job_run *r;
 
 	while ((r = mig_take_any(m)) != NULL) {
@@ -320,15 +318,10 @@ void settle_give_back(struct worker *w, struct mig *m)
 /* ------------------------------------------------------------ what is not ours */
 
 /* As it is, for a worker that understands it; after a while, or it would be read here again and again. */
-bool settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why)
+static void leave(struct worker *w, struct mig *m, const struct entry *e, const char *why)
 {
 	struct args a;
 
-	if (m->state == MIG_OVER || m->state == MIG_CANCELLED) { /* what is still due then, the ledger knows */
-		settle_drop_foreign(w, m, e->id, why);
-		free(e);
-		return false;
-	}
 	if (!m->newer_said)
 		log_warn("job.newer", "migration=%s cause='%s' hint='left to newer workers; use the newer drover-worker'", m->name, why);
 	m->newer_said = true;
@@ -341,16 +334,14 @@ bool settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *
 		add_id(&a, 0, e->id);
 		add_n(&a, e->payload, e->payload_bytes);
 		/* If Redis does not hear it, it is pending here, is not renewed, and goes to another with the end of its lease. */
-		if (queue_call(w->commands, &queue_give_back, 2, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
+		if (queue_call(w->commands, &queue_give_back, 2, a.n, a.v, a.lens, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0)
 			log_debug("job.newer_kept", "migration=%s", m->name);
 		args_free(&a);
 	}
 	m->delayed_left = UINT64_MAX;
-	free(e);
-	return true;
 }
 
-void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why)
+static void drop(struct worker *w, struct mig *m, struct entry_id id, const char *why)
 {
 	char text[ENTRY_ID_MAX];
 	const char *const argv[] = { m->keys.jobs, m->keys.delayed, JOB_GROUP, "1", text, "0" };
@@ -365,7 +356,22 @@ void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, co
 		log_warn("job.foreign", "migration=%s entry=%s count=%" PRIu64 " cause=%s", m->name, text, m->foreign, why);
 	}
 	/* In this order: an entry that is in the stream, was delivered and is nobody's would be taken for a lost one. */
-	if (redis_link_send(w->commands, ARRAY_SIZE(del), del, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0 ||
-	    queue_call(w->commands, &queue_settle, 2, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS, ignore, NULL) != 0)
+	if (redis_link_send(w->commands, ARRAY_SIZE(del), del, NULL, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0 ||
+	    queue_call(w->commands, &queue_settle, 2, ARRAY_SIZE(argv), argv, NULL, REDIS_LINK_DEADLINE_MS, redis_reply_ignore, NULL) != 0)
 		log_debug("job.foreign_kept", "entry=%s", text); /* dropped when it is read or taken over again */
+}
+
+bool settle_unknown(struct worker *w, struct mig *m, struct entry *e, struct entry_id id, const char *why, size_t *left)
+{
+	if (e != NULL && !e->newer)
+		return false;
+	/* What is still due of a migration that is over, the ledger knows. */
+	if (e == NULL || is_over(m)) {
+		drop(w, m, id, why);
+	} else {
+		leave(w, m, e, why);
+		*left += 1;
+	}
+	free(e);
+	return true;
 }

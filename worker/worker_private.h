@@ -92,9 +92,11 @@ typedef void (*settle_fn)(void *arg, int status);
 MUST_CHECK int settle_send(struct worker *w, struct job_run *r, enum settle_kind kind, settle_fn cb, void *arg);
 /* Give back (or drop, of a migration that is over) all of a migration's jobs that are not started. */
 void settle_give_back(struct worker *w, struct mig *m);
-/* A newer job, to others; frees it. False where there is nothing left to do for others: it is dropped. */
-bool settle_leave(struct worker *w, struct mig *m, struct entry *e, const char *why);
-void settle_drop_foreign(struct worker *w, struct mig *m, struct entry_id id, const char *why);
+/*
+ * Of what entry_read_list() gives, what is no job that this program knows: dropped, or if a later version knows it left to others while the
+ * migration goes on, which *@left counts. Frees it. False: a job.
+ */
+bool settle_unknown(struct worker *w, struct mig *m, struct entry *e, struct entry_id id, const char *why, size_t *left);
 
 /* ------------------------------------------------------------ fetch.c, reclaim.c, lease.c */
 

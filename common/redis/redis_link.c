@@ -210,6 +210,13 @@ static bool means_elsewhere(const redisReply *r)
 	return false;
 }
 
+void redis_reply_ignore(void *arg, int status, const redisReply *reply)
+{
+	(void)arg;
+	(void)status;
+	(void)reply;
+}
+
 static void on_reply(redisAsyncContext *ac, void *r, void *privdata)
 {
 	struct command *c = privdata;

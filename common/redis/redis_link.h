@@ -37,6 +37,9 @@ typedef void (*redis_link_state_fn)(void *arg, struct redis_link *link, bool up,
  */
 typedef void (*redis_reply_fn)(void *arg, int status, const redisReply *reply);
 
+/* For what may be lost: does nothing. */
+void redis_reply_ignore(void *arg, int status, const redisReply *reply);
+
 /* Begins to connect. ST_INPUT for a wrong URL, ST_CONFIG for rediss:// without TLS in hiredis, ST_NOMEM. */
 MUST_CHECK int redis_link_new(struct redis_link **ret, uv_loop_t *loop, const char *url, redis_link_state_fn fn, void *arg,
 			      struct err *err);

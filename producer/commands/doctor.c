@@ -70,11 +70,6 @@ static int look_at_all(struct doctor *d, const PGresult *res, struct err *err)
 	return rc;
 }
 
-static bool is_away(int rc, const struct err *why)
-{
-	return rc == ST_DISCONNECTED || rc == ST_TIMEOUT || pg_error_is_outage(why);
-}
-
 static int examine(struct doctor *d, const char *name, PGresult **ret, struct err *err)
 {
 	struct migration_ref m = { .id = 0 };
@@ -91,7 +86,7 @@ static int examine(struct doctor *d, const char *name, PGresult **ret, struct er
 		rc = look_at_all(d, *ret, &why);
 	if (rc == 0)
 		return 0;
-	if (!is_away(rc, &why))
+	if (!pg_error_is_outage(&why))
 		return err_set(err, rc, "%s", why.msg);
 	doctor_say_away(d, &why);
 	return 0;

@@ -517,7 +517,7 @@ static int come_back(struct watch *w, int rc, struct err *err)
 {
 	struct outage outage;
 
-	if ((rc != ST_DISCONNECTED && rc != ST_TIMEOUT && !pg_error_is_outage(err)) || w->con->stop)
+	if (!pg_error_is_outage(err) || w->con->stop)
 		return rc;
 	if (w->screen.on) {
 		err_clear(err);
