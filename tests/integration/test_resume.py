@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import queue, rows_done
+from lib.scenario import queue, rows_done, stream
 
 ROWS = 2000
 LEASE = ["--lease", "3"]
@@ -65,3 +65,22 @@ def test_an_interrupted_producer_goes_on_where_it_was(pg, drover):
     assert pg.sql("SELECT count(*), sum(rows)::int FROM drover.batches") == [(100, 1000)]
     drover.run_worker("--stop-when-empty")
     assert pg.sql("SELECT n, count(*) FROM t GROUP BY 1") == [(1, 1000)]
+
+
+@pytest.mark.parametrize("kind", ["ledger-only batches", "ledger-only rows"])
+def test_the_next_worker_drops_what_a_redis_of_before_has_again(pg, redis, drover, kind):
+    """A failover after the end, to a replica of a second ago: jobs that are done lie there, one of them in a dead worker's hands."""
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, 100) g")
+    path = drover.migration("m", f"-- drover: table t\n-- drover: batch-size 10\n{CHANGES[kind]}")
+    queue(drover, path)
+    client, jobs = redis.client(decode_responses=False), stream(pg, "m")
+    if not client.xinfo_groups(jobs):
+        client.xgroup_create(jobs, "workers", "0")
+    client.xreadgroup("workers", "dead", {jobs: ">"}, count=1)
+    before = client.dump(jobs)
+    drover.run("run", path, "--workers", "1", env={"DROVER_LEASE": "3s"})
+    assert client.xlen(jobs) == 0
+    client.restore(jobs, 0, before, replace=True)
+    drover.run_worker("--stop-when-empty", *LEASE)
+    assert (client.xlen(jobs), client.xpending(jobs, "workers")["pending"]) == (0, 0)
+    assert pg.sql("SELECT n, count(*) FROM t GROUP BY 1") == [(1, 100)]
