@@ -148,3 +148,21 @@ def test_it_minds_its_own_migration_alone(pg, drover):
     time.sleep(1)
     assert pg.value("SELECT count(*) FROM u WHERE b IS NULL") == 100
     assert pg.value("SELECT coalesce(auditor_until, '-infinity') < now() FROM drover.migrations WHERE name = 'other'")
+
+
+def test_of_two_that_run_one_file_the_second_takes_over_when_the_first_dies(pg, drover, redis):
+    """Each has workers, which share the jobs; one alone produces."""
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, 2000) g")
+    path = drover.migration("m", "-- drover: table t\n-- drover: ledger\n-- drover: batch-size 10\n-- drover: set n = n + 1\n")
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=50", "max_backlog=20")
+    first = drover.popen("run", path, env={"DROVER_LEASE": "3s"})
+    first.wait_for_log("registered 'm'")
+    second = drover.popen("run", path, env={"DROVER_LEASE": "3s"})
+    second.wait_for_log("'m' is being produced by .*: waiting")
+    wait_for(lambda: rows_done(pg, "m") > 200, "both are at it")
+    first.kill()
+    result = second.wait(120)
+    assert "taking over 'm'" in result.err and "every row that the scan found was changed once" in result.out
+    assert pg.sql("SELECT n, count(*) FROM t GROUP BY 1") == [(1, 2000)]
+    nothing_left(drover)
