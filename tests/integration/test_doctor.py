@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import time
 
 import pytest
@@ -100,15 +99,10 @@ def test_a_database_that_is_not_there_is_a_refusal(queued, drover):
 
 
 def test_a_server_that_is_silent_is_a_finding_within_seconds(own_pg_server, drover):
-    own_pg_server.stop()
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(own_pg_server.socket))
-        own_pg_server.socket.chmod(0o777)
-        silent.listen(5)
+    with own_pg_server.silent():
         start = time.monotonic()
         assert has(findings(drover, env={"DATABASE_URL": own_pg_server.url()}), "error", "postgresql", "did not answer in time")
         assert time.monotonic() - start < 30
-    own_pg_server.socket.unlink()
 
 
 @pytest.mark.parametrize("sql, says, advice", [

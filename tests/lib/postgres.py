@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -114,6 +116,17 @@ class Postgres:
         if self.process and self.process.poll() is None:
             self.process.send_signal({"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode])
             self.process.wait(timeout=60)
+
+    @contextmanager
+    def silent(self):
+        """Stopped, with somebody in its place who takes connections and never says a word."""
+        self.stop()
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.socket))
+            self.socket.chmod(0o777)
+            listener.listen(5)
+            yield
+        self.socket.unlink()
 
     def kill(self):
         """As if the machine had gone: -9 to the postmaster and its children."""
