@@ -25,6 +25,7 @@ struct entry_id {
 struct entry {
 	struct entry_id id;
 	struct job job;                      /* its key points into `payload` */
+	uint64_t read_ms;                    /* when its lease began, if it was just read; 0: not known */
 	unsigned deliveries;                 /* a hint of Redis's: how often it was handed out; 0: just read */
 	bool taken_over;                     /* from a consumer that went quiet */
 	bool newer;                          /* of a later version, nothing of `job` is known: only to be left to others */

@@ -68,6 +68,7 @@ static bool may_read(const struct worker *w)
 struct intake {
 	struct worker *worker;
 	struct mig *mig;
+	uint64_t now_ms;
 	size_t n, newer; /* entries, and those among them that are left to others */
 };
 
@@ -78,6 +79,7 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 	in->n++;
 	if (settle_unknown(in->worker, in->mig, e, id, why, &in->newer))
 		return;
+	e->read_ms = in->now_ms;
 	mig_hold(in->mig, e);
 	mig_queue(in->mig, e);
 }
@@ -114,7 +116,7 @@ static void take_in(struct fetch *f, const redisReply *reply)
 		if (f->asked[i] != NULL)
 			f->asked[i]->found_empty = true;
 	for (size_t i = 0; entry_stream_at(reply, i, &name, &len, &list); i++) {
-		struct intake in = { .worker = f->worker, .mig = asked_for(f, name, len) };
+		struct intake in = { .worker = f->worker, .mig = asked_for(f, name, len), .now_ms = worker_now() };
 
 		if (list->type == REDIS_REPLY_ARRAY && list->elements > 0)
 			FAILPOINT(worker_fetched);

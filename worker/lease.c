@@ -15,6 +15,7 @@
 #include "worker/worker_private.h"
 
 #define RENEW_MOST 500 /* entries of a call */
+#define YOUNG 12       /* a lease of which less than this part is over is renewed the next time: of what is done by then, nobody has to */
 
 /* ------------------------------------------------------------ the liveness key */
 
@@ -88,42 +89,48 @@ static void renewal_done(struct renewal *n)
 	free(n);
 }
 
-static struct entry *lose(struct mig *m, struct entry_id id)
+static int compare(const void *a, const void *b)
+{
+	return entry_id_compare(*(const struct entry_id *)a, *(const struct entry_id *)b);
+}
+
+/* Of what is held, those among @ids, in their order, are another's by now. */
+static void lose(struct renewal *n, struct mig *m, const struct entry_id *ids, size_t nids)
 {
 	struct entry *e;
 
 	DL_FOREACH2(m->held, e, held_next)
 	{
-		if (entry_id_compare(e->id, id) == 0 && !e->lost && !e->settling) {
-			e->lost = true;
-			return e;
-		}
+		if (e->lost || e->settling || bsearch(&e->id, ids, nids, sizeof(*ids), compare) == NULL)
+			continue;
+		e->lost = true;
+		if (n->lost++ == 0)
+			n->first_lost = e->job;
 	}
-	return NULL;
 }
 
 static void on_renewed(void *arg, int status, const redisReply *reply)
 {
 	struct renewal *n = arg;
 	struct mig *m = worker_find(n->worker, n->mig);
-	const struct entry *e;
-	struct entry_id id;
+	struct entry_id *ids = NULL;
+	size_t nids = 0;
 
 	if (status == 0)
 		FAILPOINT(worker_renewed);
-	for (size_t i = 0; status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+	if (status == 0 && m != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements > 0)
+		ids = malloc(reply->elements * sizeof(*ids));
+	for (size_t i = 0; ids != NULL && i < reply->elements; i++) {
 		const redisReply *r = reply->element[i];
 
-		e = r->type == REDIS_REPLY_STRING && entry_id_parse(r->str, r->len, &id) ? lose(m, id) : NULL;
-		if (e != NULL && n->lost++ == 0)
-			n->first_lost = e->job;
+		nids += r->type == REDIS_REPLY_STRING && entry_id_parse(r->str, r->len, &ids[nids]);
 	}
+	if (nids > 0) {
+		qsort(ids, nids, sizeof(*ids), compare);
+		lose(n, m, ids, nids);
+	}
+	free(ids);
 	renewal_done(n);
-}
-
-static int compare(const void *a, const void *b)
-{
-	return entry_id_compare(*(const struct entry_id *)a, *(const struct entry_id *)b);
 }
 
 static void renew_some(struct renewal *r, struct worker *w, struct mig *m, const struct entry_id *ids, size_t n)
@@ -151,6 +158,7 @@ static void renew(struct worker *w, struct mig *m)
 {
 	struct entry_id *ids = calloc(m->nheld, sizeof(*ids));
 	struct renewal *r = calloc(1, sizeof(*r));
+	uint64_t now = worker_now();
 	const struct entry *e;
 	size_t n = 0;
 
@@ -161,7 +169,7 @@ static void renew(struct worker *w, struct mig *m)
 	}
 	*r = (struct renewal){ .worker = w, .mig = m->id, .answers = 1 };
 	DL_FOREACH2(m->held, e, held_next)
-	if (!e->lost)
+	if (!e->lost && now - e->read_ms >= w->options->lease_ms / YOUNG)
 		ids[n++] = e->id;
 	qsort(ids, n, sizeof(*ids), compare);
 	for (size_t i = 0; i < n; i += RENEW_MOST)

@@ -2,7 +2,8 @@
 -- Without a fence: what is committed is committed, whoever holds the entries by now.
 -- KEYS jobs, delayed
 -- ARGV group, number of entries, these, number of payloads for the stream, these, then (delay in ms, payload) for the delayed set
--- Returns the oldest entry that is pending, '' if none is: of these entries, those behind it are acknowledged, but still there.
+-- Returns the oldest entry that is pending, '' if none is: of these entries, those behind it are acknowledged, but still there. Nil if the
+-- group is not there: nobody knows, and these entries are deleted.
 local group, n = ARGV[1], tonumber(ARGV[2])
 local pushed = 3 + n
 local delayed = pushed + 1 + tonumber(ARGV[pushed])
@@ -24,4 +25,4 @@ local oldest = trim(KEYS[1], group)
 for i = 3, oldest and 2 or 2 + n, 1000 do
   redis.call('XDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, 2 + n)))
 end
-return oldest or ''
+return oldest
