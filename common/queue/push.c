@@ -12,28 +12,39 @@ void push_init(struct push *p, struct queue *queue)
 {
 	memset(p, 0, sizeof(*p));
 	p->queue = queue;
+	buf_init(&p->unsent, PUSH_CHUNK_BYTES + JOB_PAYLOAD_MAX + PUSH_CHUNK_JOBS * (JOB_KEY_NAME_MAX + 64));
+	buf_init(&p->head, JOB_KEY_NAME_MAX + 64);
 	buf_init(&p->payload, JOB_PAYLOAD_MAX);
+}
+
+/* Nothing waits any more. */
+static void reset(struct push *p)
+{
+	p->waiting = p->nunsent = 0;
+	p->bytes = 0;
+	buf_reset(&p->unsent);
 }
 
 void push_abandon(struct push *p)
 {
 	if (p->waiting > 0)
 		redis_discard(p->queue->redis);
-	p->waiting = 0;
-	p->bytes = 0;
+	reset(p);
 }
 
 void push_close(struct push *p)
 {
 	push_abandon(p);
+	buf_free(&p->unsent);
+	buf_free(&p->head);
 	buf_free(&p->payload);
 }
 
 int push_flush(struct push *p, struct err *err)
 {
-	int rc = 0;
+	int rc = p->nunsent > 0 ? redis_append_text(p->queue->redis, err, p->unsent.data, p->unsent.len, p->nunsent) : 0;
 
-	while (p->waiting > 0) {
+	while (p->waiting > 0 && (rc == 0 || rc == ST_REDIS)) {
 		struct err why = ERR_INIT;
 		int one = redis_take(p->queue->redis, NULL, &why);
 
@@ -46,8 +57,7 @@ int push_flush(struct push *p, struct err *err)
 		if (one != 0 && one != ST_REDIS)
 			break; /* the connection is lost: no more answers */
 	}
-	p->waiting = 0;
-	p->bytes = 0;
+	reset(p);
 	return rc;
 }
 
@@ -75,18 +85,36 @@ static int encode(struct push *p, const struct job *job, struct err *err)
 	return rc == 0 ? 0 : err_set(err, rc, "cannot make a job of %c %" PRId64 ": %s", (int)job->kind, job->number, status_text(rc));
 }
 
+/* The XADD of a payload of @n bytes, up to the payload. */
+static void make_head(struct push *p, size_t n)
+{
+	const char *key = p->queue->keys.jobs;
+
+	if (p->nunsent > 0 && p->head_for == n)
+		return;
+	buf_reset(&p->head);
+	buf_printf(&p->head, "*5\r\n$4\r\nXADD\r\n$%zu\r\n%s\r\n$1\r\n*\r\n$%zu\r\n%s\r\n$%zu\r\n", strlen(key), key, strlen(JOB_FIELD),
+		   JOB_FIELD, n);
+	p->head_for = n;
+}
+
+/* Row jobs come by the million: commands that differ in their payloads alone are not made one by one. */
 static int add(struct push *p, const struct job *job, struct err *err)
 {
-	const char *argv[5] = { "XADD", p->queue->keys.jobs, "*", JOB_FIELD };
-	size_t lens[5] = { 4, strlen(argv[1]), 1, strlen(JOB_FIELD) };
 	int rc = encode(p, job, err);
 
 	if (rc != 0)
 		return rc;
-	argv[4] = p->payload.data;
-	lens[4] = p->payload.len;
-	rc = redis_append_argv(p->queue->redis, err, 5, argv, lens);
-	return rc == 0 ? sent(p, err) : rc;
+	make_head(p, p->payload.len);
+	buf_add(&p->unsent, p->head.data, p->head.len);
+	buf_add(&p->unsent, p->payload.data, p->payload.len);
+	rc = buf_add(&p->unsent, "\r\n", 2);
+	if (rc != 0) {
+		push_abandon(p);
+		return err_set(err, rc, "cannot make a job: %s", status_text(rc));
+	}
+	p->nunsent++;
+	return sent(p, err);
 }
 
 int push_batch(struct push *p, int64_t number, bool listed, struct err *err)

@@ -21,9 +21,13 @@
 
 struct push {
 	struct queue *queue; /* borrowed */
-	unsigned waiting;    /* commands appended whose replies were not taken */
+	unsigned waiting;    /* commands whose replies were not taken: appended, or ... */
+	struct buf unsent;   /* ... written here, in Redis's protocol; */
+	unsigned nunsent;    /* so many */
 	size_t bytes;        /* their payloads */
 	uint64_t pushed;     /* jobs, since push_init() */
+	struct buf head;     /* what the command of each job for the stream begins with ... */
+	size_t head_for;     /* ... if its payload is so long */
 	struct buf payload;  /* of the job at hand */
 };
 

@@ -74,7 +74,7 @@ static int wait_socket(const struct redis_sync *r, short events, uint64_t until_
  */
 static int next_reply(struct redis_sync *r, redisReply **ret, struct err *err)
 {
-	uint64_t until = now_ms() + r->deadline_ms;
+	uint64_t until = 0;
 
 	for (;;) {
 		void *reply = NULL;
@@ -95,6 +95,8 @@ static int next_reply(struct redis_sync *r, redisReply **ret, struct err *err)
 			return lost(r, err);
 		if (r->ctx->reader->len > before)
 			continue;
+		if (until == 0)
+			until = now_ms() + r->deadline_ms;
 		rc = wait_socket(r, (short)(POLLIN | (written ? 0 : POLLOUT)), until, err);
 		if (rc != 0) {
 			drop(r); /* a late answer must not be taken for the next one */
@@ -162,6 +164,16 @@ int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const cha
 	if (redisAppendCommandArgv(r->ctx, argc, argv, lens) != REDIS_OK)
 		return lost(r, err);
 	r->waiting++;
+	return 0;
+}
+
+int redis_append_text(struct redis_sync *r, struct err *err, const char *text, size_t len, unsigned commands)
+{
+	if (r->ctx == NULL)
+		return gone(err);
+	if (redisAppendFormattedCommand(r->ctx, text, len) != REDIS_OK)
+		return lost(r, err);
+	r->waiting += commands;
 	return 0;
 }
 

@@ -75,6 +75,9 @@ MUST_CHECK int redis_cmd(struct redis_sync *r, redisReply **ret, struct err *err
 MUST_CHECK int redis_append_argv(struct redis_sync *r, struct err *err, int argc, const char **argv, const size_t *lens);
 MUST_CHECK int redis_take(struct redis_sync *r, redisReply **ret, struct err *err);
 
+/* The same for @commands commands that are in Redis's protocol already. */
+MUST_CHECK int redis_append_text(struct redis_sync *r, struct err *err, const char *text, size_t len, unsigned commands);
+
 /* Take what is still awaited, and drop it: after an error among several, or their answers are taken for those to come. */
 void redis_discard(struct redis_sync *r);
 
