@@ -217,16 +217,23 @@ static void no_receipt_member(const struct plan_fill *c, const char *arg, struct
 
 /* ------------------------------------------------------------ batches */
 
-/* A range says which rows it is only for whole numbers that follow one another, unless a predicate says it. */
+/* A range says which rows it is only for whole numbers that follow one another, unless a predicate says it. Lists of several columns are dearer. */
 static void is_range(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
 	if (c->pending != NULL)
-		(void)buf_puts(out, "true");
+		(void)buf_puts(out, c->t->nr_keys == 1 ? "ranges" : "true");
 	else if (c->t->nr_keys == 1 && c->t->keys[0]->integer)
 		(void)buf_puts(out, "k1::numeric - f1::numeric + 1 = rows");
 	else
 		(void)buf_puts(out, "false");
+}
+
+/* What is split off a list are lists. */
+static void was_range(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	(void)arg;
+	(void)buf_puts(out, c->scope == PLAN_RANGE ? "true" : "false");
 }
 
 /* An array for each column of the keys that a subquery brings in order. */
@@ -438,6 +445,7 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "scanned", scanned },
 	{ "still_pending", still_pending },
 	{ "unsettled", unsettled },
+	{ "was_range", was_range },
 	{ "window", window },
 	{ NULL, NULL },
 };

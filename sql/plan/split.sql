@@ -1,7 +1,7 @@
 -- split: children of the claimed batch drover.first .. drover.last (or of its list). $1 its number, $2 ways.
 -- Run between claim_batch and finish_split. Returns number, rows and listed of each child.
 WITH hits AS MATERIALIZED (
-  SELECT pg_catalog.count(*) AS n, {key_lists}
+  SELECT pg_catalog.count(*) AS n, {was_range} AS ranges, {key_lists}
     FROM (SELECT {key_as} FROM {table} WHERE {scope} AND {meant} AND {pending} ORDER BY {key}) AS h
 ), {parts:(n + $2::bigint - 1) / $2::bigint}
 INSERT INTO drover.batches (migration_id, parent, root, first_key, last_key, rows, keys)

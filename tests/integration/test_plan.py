@@ -107,6 +107,24 @@ def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
     assert pg.value("SELECT count(*) FROM t WHERE a = n * 10") == 60
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KEYS if " and " not in kind])
+def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
+    prepare_types(pg)
+    type_, value = KEYS[kind]
+    pg.sql(f"CREATE TABLE t (k {type_} PRIMARY KEY, n integer NOT NULL, a integer);"
+           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 50 > 0 THEN g END FROM generate_series(1, 157) g")
+    p = plan("-- drover: table t\n-- drover: set a = n\n")
+    (window,) = p.scan(batch=2)
+    assert (window["scanned"], window["found"], window["counts"], window["listed"]) == ("157", "3", "{2,1}", "{t,t}")
+    pg.sql("UPDATE t SET a = NULL WHERE n <= 50")  # the one that was found is among them; the others are the next sweep's
+    number = p.batches()[0][0]
+    assert p.split(number, listed=True, ways=2)[1] == [(number + 2, True, 1), (number + 3, True, 1)]
+    assert p.run_all() == 3
+    assert pg.value("SELECT count(*) FROM t WHERE a IS NULL") == 49
+    # Where many are, they are ranges.
+    assert p.window(None, which="sweep")["listed"] == "{f,f,f,f,f}" and p.run_all() == 49
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_of_key_in_runs(pg, plan, kind):
     prepare_types(pg)
