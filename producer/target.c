@@ -38,7 +38,7 @@ int target_read(struct target *t, const struct cli_call *call, const char *arg, 
 	if (!is_file(arg))
 		return 0;
 	problems_init(&problems);
-	rc = migration_file_read(arg, &t->file, &problems, err);
+	rc = migration_file_read(arg, NULL, &t->file, &problems, err);
 	if (rc != 0)
 		target_print_problems(call, &problems, arg, err);
 	problems_free(&problems);

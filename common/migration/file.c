@@ -227,10 +227,37 @@ static int parse_sections(struct parser *p)
 
 /* ------------------------------------------------------------ what goes together */
 
+/* At the later of them. */
+static int too_much_work(struct parser *p, bool set)
+{
+	const struct migration_file *f = p->f;
+	const struct {
+		const char *name;
+		bool given;
+		int line; /* 0: given, but wrong */
+	} ways[] = {
+		{ "'set'", set, f->nr_sets > 0 ? f->sets[0].line : 0 },
+		{ "'handler'", f->handler.line > 0, f->handler.line },
+		{ "a section 'backfill'", f->sections[SECTION_BACKFILL].line > 0, f->sections[SECTION_BACKFILL].line },
+	};
+	CLEANUP(buf_free) struct buf given = BUF_INIT(200);
+	int last = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		if (!ways[i].given)
+			continue;
+		buf_printf(&given, "%s%s", given.len > 0 ? " and " : "", ways[i].name);
+		if (ways[i].line > 0)
+			buf_printf(&given, " (line %d)", ways[i].line);
+		last = ways[i].line > last ? ways[i].line : last;
+	}
+	return problems_add(p->problems, last, "%s are given; expected one of 'set', 'handler' and a section 'backfill'", given.data);
+}
+
 static void check_work(struct parser *p)
 {
 	const struct migration_file *f = p->f;
-	int set_line = f->nr_sets > 0 ? f->sets[0].line : 0, backfill = f->sections[SECTION_BACKFILL].line, handler = f->handler.line;
+	int backfill = f->sections[SECTION_BACKFILL].line, handler = f->handler.line;
 	bool set = f->nr_sets > 0 || p->seen_set_error;
 
 	if (!set && backfill == 0 && handler == 0)
@@ -238,10 +265,7 @@ static void check_work(struct parser *p)
 				   "nothing says what is to be done; expected 'set', 'handler' or a section 'backfill', for example "
 				   "'-- drover: set total_cents = round(total * 100)'");
 	else if (set + (backfill > 0) + (handler > 0) > 1)
-		(void)problems_add(p->problems, handler > 0 ? handler : backfill,
-				   "exactly one of 'set' (line %d), 'handler' (line %d) and a section 'backfill' (line %d) is expected; "
-				   "a line 0 is one that is not there",
-				   set_line, handler, backfill);
+		(void)too_much_work(p, set);
 }
 
 static void check_together(struct parser *p)
@@ -336,15 +360,15 @@ int migration_file_parse(const char *path, const char *text, size_t len, struct 
 	return 0;
 }
 
-int migration_file_read(const char *path, struct migration_file **ret, struct problems *problems, struct err *err)
+int migration_file_read(const char *path, const char *name, struct migration_file **ret, struct problems *problems, struct err *err)
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(MIGRATION_FILE_MAX);
 	int rc;
 
-	if (strcmp(path, "-") == 0)
+	if (name == NULL && strcmp(path, "-") == 0)
 		return err_set(err, ST_INPUT, "a migration comes from a file, whose name is the migration's; '-' is none");
 	rc = buf_read_file(&text, path, err);
 	if (rc != 0)
 		return err_wrap(err, "cannot read the migration file");
-	return migration_file_parse(path, text.data, text.len, ret, problems, err);
+	return migration_file_parse(name != NULL ? name : path, text.data, text.len, ret, problems, err);
 }

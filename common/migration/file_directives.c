@@ -7,11 +7,8 @@
 
 #include "core/strvec.h"
 #include "core/text.h"
+#include "ledger/settings.h"
 #include "migration/file_private.h"
-
-/* Only the form is checked here. The bounds of what is a setting are in ledger/settings.def, and the registration holds it to them. */
-#define NUMBER_MAX 1000000000
-#define BACKOFF_MAX 100 /* steps */
 
 struct directive {
 	const char *name;
@@ -19,6 +16,7 @@ struct directive {
 	size_t offset;        /* of the struct migration_value or line in struct migration_file, where the parser needs it */
 	const char *expected; /* after "expected " */
 	const char *example;  /* after "-- drover: " */
+	const char *setting;  /* which it is, with its bounds; NULL: none */
 };
 
 #define VALUE_OF(p, d) ((struct migration_value *)(void *)((char *)(p)->f + (d)->offset))
@@ -323,23 +321,31 @@ static int parse_ledger(struct parser *p, const struct directive *d, int line, c
 	return *value == '\0' ? 0 : wrong(p, d, line, "it takes no value");
 }
 
-/* Check with @parse and keep the value in decimal. */
-static int parse_number(struct parser *p, const struct directive *d, int line, const char *value)
+/* Held to the setting's bounds, and kept as the setting would be printed. */
+static int take_setting(struct parser *p, const struct directive *d, int line, const char *value)
+{
+	CLEANUP(buf_free) struct buf printed = BUF_INIT(1000);
+	enum setting_id id = (enum setting_id)(settings_find(d->setting) - setting_table);
+	struct err err = ERR_INIT;
+	struct settings s;
+
+	settings_defaults(&s);
+	if (settings_set(&s, d->setting, value, &err) != 0)
+		return wrong(p, d, line, err.msg);
+	return settings_print(&s, id, &printed) == 0 ? keep(VALUE_OF(p, d), line, printed.data) : ST_NOMEM;
+}
+
+static int parse_setting(struct parser *p, const struct directive *d, int line, const char *value)
 {
 	struct migration_value *v = VALUE_OF(p, d);
-	struct err err = ERR_INIT;
-	char decimal[24];
-	uint64_t n;
 
 	if (v->line > 0)
 		return twice(p, d, line, v->line);
 	v->line = line;
-	if (text_parse_u64(value, 1, NUMBER_MAX, &n, &err) != 0)
-		return wrong(p, d, line, err.msg);
-	(void)snprintf(decimal, sizeof(decimal), "%llu", (unsigned long long)n);
-	return keep(v, line, decimal);
+	return take_setting(p, d, line, value);
 }
 
+/* In seconds where it has no unit, as everywhere but in the setting. */
 static int parse_duration(struct parser *p, const struct directive *d, int line, const char *value)
 {
 	struct migration_value *v = VALUE_OF(p, d);
@@ -352,25 +358,8 @@ static int parse_duration(struct parser *p, const struct directive *d, int line,
 	v->line = line;
 	if (text_parse_duration_ms(value, &ms, &err) != 0)
 		return wrong(p, d, line, err.msg);
-	if (ms == 0)
-		return wrong(p, d, line, "it must be more than nothing");
 	(void)snprintf(decimal, sizeof(decimal), "%llu", (unsigned long long)ms);
-	return keep(v, line, decimal);
-}
-
-static int parse_backoff(struct parser *p, const struct directive *d, int line, const char *value)
-{
-	struct migration_value *v = VALUE_OF(p, d);
-	struct err err = ERR_INIT;
-	uint64_t ms[BACKOFF_MAX];
-	size_t n;
-
-	if (v->line > 0)
-		return twice(p, d, line, v->line);
-	v->line = line;
-	if (text_parse_duration_list_ms(value, ms, BACKOFF_MAX, &n, &err) != 0)
-		return wrong(p, d, line, err.msg);
-	return keep(v, line, value);
+	return take_setting(p, d, line, decimal);
 }
 
 static int parse_mark(struct parser *p, const struct directive *d, int line, const char *value)
@@ -388,24 +377,25 @@ static int parse_mark(struct parser *p, const struct directive *d, int line, con
 #define AT(member) offsetof(struct migration_file, member)
 
 static const struct directive directives[] = {
-	{ "table", parse_table, 0, "a table, with or without schema", "table public.orders" },
-	{ "key", parse_key, 0, "one to four columns of a unique index", "key tenant_id, id" },
-	{ "set", parse_set, 0, "one column, '=' and one SQL expression", "set total_cents = round(total * 100)" },
-	{ "pending", parse_predicate, AT(pending), "a predicate that is false once a row is migrated", "pending total_cents IS NULL" },
-	{ "where", parse_predicate, AT(where), "a predicate", "where deleted_at IS NULL" },
-	{ "mode", parse_mode, 0, "'batch' or 'row'", "mode row" },
-	{ "handler", parse_handler, 0, "the word 'procedure' and its name", "handler procedure migrate_orders" },
-	{ "batch-size", parse_number, AT(batch_size), "a number of rows", "batch-size 1000" },
-	{ "tries", parse_number, AT(tries), "a number of attempts", "tries 3" },
-	{ "backoff", parse_backoff, AT(backoff), "seconds before each further attempt", "backoff 1,5,30" },
-	{ "timeout", parse_duration, AT(timeout), "a duration", "timeout 60s" },
-	{ "lock-timeout", parse_duration, AT(lock_timeout), "a duration", "lock-timeout 500ms" },
-	{ "ledger", parse_ledger, 0, "no value", "ledger" },
-	{ "expand", parse_mark, 0, "no value", "expand" },
-	{ "backfill", parse_mark, 0, "no value", "backfill" },
-	{ "verify", parse_mark, 0, "no value", "verify" },
-	{ "contract", parse_mark, 0, "no value", "contract" },
-	{ "rollback", parse_mark, 0, "no value", "rollback" },
+	{ "table", parse_table, 0, "a table, with or without schema", "table public.orders", NULL },
+	{ "key", parse_key, 0, "one to four columns of a unique index", "key tenant_id, id", NULL },
+	{ "set", parse_set, 0, "one column, '=' and one SQL expression", "set total_cents = round(total * 100)", NULL },
+	{ "pending", parse_predicate, AT(pending), "a predicate that is false once a row is migrated", "pending total_cents IS NULL",
+	  NULL },
+	{ "where", parse_predicate, AT(where), "a predicate", "where deleted_at IS NULL", NULL },
+	{ "mode", parse_mode, 0, "'batch' or 'row'", "mode row", NULL },
+	{ "handler", parse_handler, 0, "the word 'procedure' and its name", "handler procedure migrate_orders", NULL },
+	{ "batch-size", parse_setting, AT(batch_size), "a number of rows", "batch-size 1000", "batch_size" },
+	{ "tries", parse_setting, AT(tries), "a number of attempts", "tries 3", "tries" },
+	{ "backoff", parse_setting, AT(backoff), "seconds before each further attempt", "backoff 1,5,30", "backoff" },
+	{ "timeout", parse_duration, AT(timeout), "a duration", "timeout 60s", "query_timeout_ms" },
+	{ "lock-timeout", parse_duration, AT(lock_timeout), "a duration", "lock-timeout 500ms", "lock_timeout_ms" },
+	{ "ledger", parse_ledger, 0, "no value", "ledger", NULL },
+	{ "expand", parse_mark, 0, "no value", "expand", NULL },
+	{ "backfill", parse_mark, 0, "no value", "backfill", NULL },
+	{ "verify", parse_mark, 0, "no value", "verify", NULL },
+	{ "contract", parse_mark, 0, "no value", "contract", NULL },
+	{ "rollback", parse_mark, 0, "no value", "rollback", NULL },
 };
 
 static int unknown(struct parser *p, int line, const char *name)

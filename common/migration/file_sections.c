@@ -2,6 +2,7 @@
  * file_sections.c - the statements of a section.
  */
 #include <pg_query.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,48 @@ static bool uses_placeholder(const struct parser *p, size_t start, size_t end)
 			return true;
 	}
 	return false;
+}
+
+/* An array is no relation: without this, the server would complain about the SQL that was made of it. */
+static void check_keys(struct parser *p, json_t *stmts, size_t start, size_t end)
+{
+	for (size_t i = 0; i < p->holders.n; i++) {
+		const struct placeholder *h = &p->holders.v[i];
+
+		if (h->keys && h->start >= start && h->end <= end && tree_names_relation(stmts, "keys", h->start + 1 - start))
+			(void)problems_add(p->problems, scan_line_of(p->text, h->start),
+					   ":keys is an array, as for '= ANY (:keys)', and no relation; did you mean :batch?");
+	}
+}
+
+/* The word behind a colon that the parser stumbled over; an empty string if it was something else. */
+static void misspelt(const struct parser *p, size_t at, char *ret, size_t size)
+{
+	ret[0] = '\0';
+	for (size_t i = 0; i + 1 < p->tokens.n; i++) {
+		const struct scan_token *colon = &p->tokens.v[i], *word = colon + 1;
+
+		if (colon->start == at && scan_is(p->text, colon, ":") && word->start == colon->end)
+			(void)snprintf(ret, size, "%.*s", (int)(word->end - word->start), p->text + word->start);
+	}
+}
+
+static void report_syntax(struct parser *p, enum migration_section s, size_t at, const char *why)
+{
+	static const char *const names[] = { "batch", "keys", NULL };
+	int line = scan_line_of(p->text, at);
+	const char *nearest;
+	char word[40];
+
+	misspelt(p, at, word, sizeof(word));
+	nearest = text_nearest(word, names);
+	if (word[0] != '\0' && s == SECTION_BACKFILL && nearest != NULL)
+		(void)problems_add(p->problems, line, "section 'backfill': there is no placeholder :%s; did you mean :%s?", word, nearest);
+	else if (word[0] != '\0' && s == SECTION_BACKFILL)
+		(void)problems_add(p->problems, line, "section 'backfill': there is no placeholder :%s; expected :batch or :keys", word);
+	else
+		(void)problems_add(p->problems, line, "section '%s': %s (as PostgreSQL %s reads it)", migration_section_name(s), why,
+				   PG_MAJORVERSION);
 }
 
 /* What a statement of the backfill may be. */
@@ -113,10 +156,11 @@ static int take_statement(struct parser *p, enum migration_section s, size_t sta
 	if (rc == ST_NOMEM)
 		return rc;
 	if (rc != 0) {
-		(void)problems_add(p->problems, scan_line_of(p->text, start + offset), "section '%s': %s (as PostgreSQL %s reads it)",
-				   migration_section_name(s), err.msg, PG_MAJORVERSION);
+		report_syntax(p, s, start + offset, err.msg);
 		return 0;
 	}
+	if (s == SECTION_BACKFILL)
+		check_keys(p, stmts, start, end);
 	if (s == SECTION_BACKFILL && json_array_size(stmts) == 1)
 		rc = check_backfill(p, json_object_get(json_array_get(stmts, 0), "stmt"), scan_line_of(p->text, start),
 				    uses_placeholder(p, start, end));

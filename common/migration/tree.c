@@ -155,6 +155,32 @@ int tree_parse_expression(const char *text, json_t **ret, size_t *ret_offset, st
 
 /* ------------------------------------------------------------ what a tree mentions */
 
+static bool names_relation(json_t *node, const char *name, size_t at, int depth)
+{
+	json_t *range = json_object_get(node, "RangeVar"), *value;
+	const char *key, *relation = json_string_value(json_object_get(range, "relname"));
+	size_t i;
+
+	if (relation != NULL && strcmp(relation, name) == 0 && (size_t)json_integer_value(json_object_get(range, "location")) == at)
+		return true;
+	if (depth > DEPTH_MAX)
+		return false;
+	json_array_foreach(node, i, value) {
+		if (names_relation(value, name, at, depth + 1))
+			return true;
+	}
+	json_object_foreach(node, key, value) {
+		if (names_relation(value, name, at, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+bool tree_names_relation(json_t *tree, const char *name, size_t at)
+{
+	return names_relation(tree, name, at, 0);
+}
+
 void tree_facts_init(struct tree_facts *f)
 {
 	memset(f, 0, sizeof(*f));

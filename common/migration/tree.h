@@ -27,6 +27,9 @@ MUST_CHECK int tree_parse_expression(const char *text, json_t **ret, size_t *ret
 /* "SelectStmt" of {"SelectStmt": {...}}, and what belongs to it in *@ret (may be NULL). NULL if it is no node. */
 const char *tree_kind(json_t *node, json_t **ret);
 
+/* Is this relation named (FROM and the like) by the word at this byte of the text that was parsed? */
+bool tree_names_relation(json_t *tree, const char *name, size_t at);
+
 /* What an expression or statement mentions. Names are unquoted, "schema.name" where they are qualified. */
 struct tree_facts {
 	struct strvec columns;    /* last part of each reference, of those that are not "x.*" */

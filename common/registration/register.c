@@ -60,37 +60,21 @@ static void draft_free(struct draft *d)
 
 /* ------------------------------------------------------------ what is kept */
 
-/* The directives that are settings, and the names that `drover config` knows them by. */
+/* The directives that are settings, by the names that `drover config` knows them by. Their bounds were checked when the file was read. */
 static const struct option {
-	const char *directive;
 	const char *setting;
 	size_t offset; /* of the struct migration_value in struct migration_file */
 } options[] = {
-	{ "batch-size", "batch_size", offsetof(struct migration_file, batch_size) },
-	{ "tries", "tries", offsetof(struct migration_file, tries) },
-	{ "backoff", "backoff", offsetof(struct migration_file, backoff) },
-	{ "timeout", "query_timeout_ms", offsetof(struct migration_file, timeout) },
-	{ "lock-timeout", "lock_timeout_ms", offsetof(struct migration_file, lock_timeout) },
+	{ "batch_size", offsetof(struct migration_file, batch_size) },
+	{ "tries", offsetof(struct migration_file, tries) },
+	{ "backoff", offsetof(struct migration_file, backoff) },
+	{ "query_timeout_ms", offsetof(struct migration_file, timeout) },
+	{ "lock_timeout_ms", offsetof(struct migration_file, lock_timeout) },
 };
 
 static const struct migration_value *value_of(const struct migration_file *f, const struct option *o)
 {
 	return (const struct migration_value *)(const void *)((const char *)f + o->offset);
-}
-
-/* Their bounds are the settings': a value that these refuse would leave a program without any of the migration's. */
-static void check_options(const struct migration_file *f, struct problems *problems)
-{
-	struct settings s;
-
-	settings_defaults(&s);
-	for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-		const struct migration_value *v = value_of(f, &options[i]);
-		struct err why = ERR_INIT;
-
-		if (v->text != NULL && settings_set(&s, options[i].setting, v->text, &why) != 0)
-			(void)problems_add(problems, v->line, "'%s': %s", options[i].directive, why.msg);
-	}
 }
 
 static char *options_of(const struct draft *d)
@@ -149,11 +133,9 @@ static int estimate(struct pg_sync *c, struct draft *d, struct err *err)
 /* Look at everything and make the plan, within the open transaction. */
 static int prepare_draft(struct pg_sync *c, struct draft *d, int id, struct problems *problems, struct err *err)
 {
-	size_t first = problems->total, before;
+	size_t before = problems->total;
 	int rc;
 
-	check_options(d->f, problems);
-	before = problems->total;
 	rc = introspect(c, d->f, &d->in, problems, err);
 	if (rc != 0)
 		return rc;
@@ -163,7 +145,7 @@ static int prepare_draft(struct pg_sync *c, struct draft *d, int id, struct prob
 		rc = plan_make(d->f, &d->in.table, d->mode, id, &d->plan, problems, err);
 	if (rc == 0 && problems->total == before)
 		rc = check_plan(c, d->f, d->plan, problems, err);
-	if (rc == 0 && problems->total > first)
+	if (rc == 0 && problems->total > before)
 		rc = err_set(err, ST_INPUT, "the file has mistakes");
 	if (rc == 0)
 		rc = estimate(c, d, err);

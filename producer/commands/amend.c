@@ -1,4 +1,6 @@
 /* drover amend: a mended file in the place of a paused migration's, on the same ledger, as a new revision. */
+#include <string.h>
+
 #include "cli/output.h"
 #include "producer/target.h"
 #include "registration/register.h"
@@ -28,6 +30,8 @@ static int report(const struct cli_call *call, const struct registration *r, str
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct console *con = ctx;
+	bool from_input = strcmp(call->args[1], "-") == 0;
+	const char *shown = from_input ? "standard input" : call->args[1];
 	struct register_options options = { .actor = console_actor(con, call) };
 	struct migration_file *file = NULL;
 	struct registration registration;
@@ -36,7 +40,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	int rc;
 
 	problems_init(&problems);
-	rc = migration_file_read(call->args[1], &file, &problems, err);
+	rc = migration_file_read(call->args[1], from_input ? call->args[0] : NULL, &file, &problems, err);
 	if (rc == 0)
 		rc = console_find(con, call, call->args[0], &m, err);
 	if (rc == 0)
@@ -46,7 +50,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	if (rc == 0)
 		rc = report(call, &registration, err);
 	else
-		target_print_problems(call, &problems, call->args[1], err);
+		target_print_problems(call, &problems, shown, err);
 	migration_file_free(file);
 	problems_free(&problems);
 	return rc;
@@ -60,6 +64,7 @@ const struct cli_command amend_command = {
 	.complete = "migrations",
 	.summary = "put a mended file in the place of a paused migration's",
 	.help = "A registered migration does not change: this is the way out for a file with a mistake. The migration must be paused, and table, key, mode and "
-		"whether it is ledger-only must stay as they are. What is done stays done; the rest is done by the new revision. An event in the audit trail tells of it.",
+		"whether it is ledger-only must stay as they are. What is done stays done; the rest is done by the new revision. An event in the audit trail tells of it.\n\n"
+		"`-` as FILE is standard input: where the console has no files, as in a container.",
 	.run = run,
 };

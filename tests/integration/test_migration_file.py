@@ -223,6 +223,18 @@ def test_amend_puts_a_mended_file_in_the_place_of_a_paused_one(table, drover):
     assert table.value("SELECT count(*) FROM drover.events WHERE action = 'amend'") == 1
 
 
+def test_amend_takes_the_file_from_standard_input(table, drover):
+    """A console in a container has no files of ours."""
+    drover.run("produce", drover.migration("m", GOOD))
+    drover.run("pause", "m")
+    result = drover.run("amend", "m", "-", input="-- drover: table t\n-- drover: sett b = a\n", rc=1)
+    assert "standard input:2: " in result.err, result
+    drover.run("amend", "m", "-", input="-- drover: table t\n-- drover: set b = -a\n-- drover: pending b IS NULL\n")
+    drover.run("resume", "m")
+    finish(drover, "m")
+    assert table.value("SELECT count(*) FROM t WHERE b = -a") == 100
+
+
 @pytest.mark.parametrize("text, what", [
     ("-- drover: table u\n-- drover: set b = a\n", "table"),
     ("-- drover: table t\n-- drover: key code\n-- drover: set b = a\n", "key"),

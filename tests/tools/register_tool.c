@@ -27,7 +27,7 @@ static int run_on(struct pg_sync *c, const struct call *call, struct registratio
 	int rc = schema_open(c, &info, err);
 
 	if (rc == 0)
-		rc = migration_file_read(call->path, &f, problems, err);
+		rc = migration_file_read(call->path, NULL, &f, problems, err);
 	if (rc == 0 && call->amend)
 		rc = register_amend(c, f->name, f, &call->options, ret, problems, err);
 	else if (rc == 0)

@@ -149,6 +149,12 @@ static void every_mistake_is_reported_with_its_line(void **state)
 		{ T S "-- drover: key a, b, c, d, e\n", { "m.sql:3: 'key': more than four columns" } },
 		{ T S "-- drover: mode rows\n", { "m.sql:3: 'mode': this is not a mode; expected 'batch' or 'row'" } },
 		{ T S "-- drover: batch-size 0\n", { "m.sql:3: 'batch-size'" } },
+		{ T S
+		  "-- drover: batch-size 200000\n-- drover: tries 5000\n-- drover: timeout 1ms\n-- drover: backoff 1,x\n-- drover: lock-timeout 0s\n",
+		  { "m.sql:3: 'batch-size': batch_size: 200000 is out of bounds: 1 to 100000 rows",
+		    "m.sql:4: 'tries': tries: 5000 is out of bounds: 1 to 1000",
+		    "m.sql:5: 'timeout': query_timeout_ms: 1 is out of bounds: 100 to", "m.sql:6: 'backoff'",
+		    "m.sql:7: 'lock-timeout': lock_timeout_ms: 0 is out of bounds: 10 to" } },
 		{ T S "-- drover: batch-size 1e3\n", { "m.sql:3: 'batch-size'" } },
 		{ T S "-- drover: timeout 0\n", { "m.sql:3: 'timeout'" } },
 		{ T S "-- drover: timeout soon\n", { "m.sql:3: 'timeout'" } },
@@ -192,7 +198,7 @@ static void every_mistake_is_reported_with_its_line(void **state)
 		{ T S "-- drover: ledger\n-- drover: pending a = 1\n",
 		  { "m.sql:3: 'ledger' means that there is no predicate, but 'pending' is given on line 4" } },
 		{ T S "-- drover: backfill\nUPDATE t SET a = 1 FROM :batch b;\n",
-		  { "m.sql:3: exactly one of 'set' (line 2), 'handler' (line 0)" } },
+		  { "m.sql:3: 'set' (line 2) and a section 'backfill' (line 3) are given; expected one of" } },
 		{ T "-- drover: handler procedure p\n", { "m.sql:2: nothing says which rows are still to be done" } },
 		/* sections */
 		{ T "SELECT 1;\n" S, { "m.sql:2: SQL outside a section" } },
@@ -200,6 +206,11 @@ static void every_mistake_is_reported_with_its_line(void **state)
 		{ BACKFILL "UPDATE t SET a = 1;\n", { "m.sql:4: this statement names neither :batch nor :keys" } },
 		{ BACKFILL "UPDATE t SET a = ':batch';\n", { "m.sql:4: this statement names neither" } },
 		{ BACKFILL "UPDATE t SET a = $1 FROM :batch;\n", { "m.sql:4: a parameter like $1" } },
+		{ BACKFILL "UPDATE t SET a = 1\n FROM :keys b WHERE t.id = b.id;\nDELETE FROM t USING :bacth b WHERE t.id = b.id;\n"
+			   "SELECT 1 FROM :rows;\n",
+		  { "m.sql:5: :keys is an array, as for '= ANY (:keys)', and no relation; did you mean :batch?",
+		    "m.sql:6: section 'backfill': there is no placeholder :bacth; did you mean :batch?",
+		    "m.sql:7: section 'backfill': there is no placeholder :rows; expected :batch or :keys" } },
 		{ BACKFILL "\nCOMMIT;\n", { "m.sql:5: this statement cannot be part of a backfill" } },
 		{ BACKFILL "VACUUM t;\nTRUNCATE t;\nSET search_path = x;\n",
 		  { "m.sql:4: this statement cannot", "m.sql:5: this statement cannot", "m.sql:6: this statement cannot" } },
@@ -322,8 +333,8 @@ static void a_file_that_is_not_there_is_an_error(void **state)
 
 	(void)state;
 	problems_init(&problems);
-	assert_int_equal(migration_file_read("/nonexistent/m.sql", &f, &problems, &err), ST_IO);
-	assert_int_equal(migration_file_read("-", &f, &problems, &err), ST_INPUT);
+	assert_int_equal(migration_file_read("/nonexistent/m.sql", NULL, &f, &problems, &err), ST_IO);
+	assert_int_equal(migration_file_read("-", NULL, &f, &problems, &err), ST_INPUT);
 	problems_free(&problems);
 }
 
