@@ -198,7 +198,7 @@ int console_pg(struct console *con, const struct cli_call *call, struct err *err
 	rc = console_connect(con, call, err);
 	if (rc != 0)
 		return rc;
-	rc = schema_open(con->pg, &con->schema, err);
+	rc = con->installs ? schema_open(con->pg, &con->schema, err) : schema_check(con->pg, &con->schema, err);
 	if (rc != 0)
 		return rc;
 	if (con->schema.installed)

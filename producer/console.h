@@ -21,6 +21,7 @@ struct redis_sync;
 
 struct console {
 	volatile sig_atomic_t stop; /* set by SIGINT and SIGTERM */
+	bool installs;              /* the schema, or an upgrade of it, where there is none: init, produce, run and a change of config */
 	bool patient;               /* waits for a PostgreSQL that is away, and says so; otherwise that is an error */
 	struct outage outage;       /* of PostgreSQL, where it is patient */
 	char actor[128];            /* who is named in the audit trail: user@host, or --actor */
@@ -44,8 +45,9 @@ const char *console_redis_url(const struct cli_call *call);
 const char *console_actor(struct console *con, const struct cli_call *call);
 
 /**
- * Connect (once) to PostgreSQL, installing or upgrading the schema if that is needed and allowed. While the server is away a patient console
- * waits, and says so on stderr; others get ST_DISCONNECTED or ST_TIMEOUT within seconds: somebody sits there, or a script has more to do.
+ * Connect (once) to PostgreSQL, and look at the schema: a console that @installs puts it in or upgrades it if the role may, the others get
+ * ST_NOT_FOUND or ST_REFUSED. While the server is away a patient console waits, and says so on stderr; others get ST_DISCONNECTED or ST_TIMEOUT
+ * within seconds: somebody sits there, or a script has more to do.
  */
 MUST_CHECK int console_pg(struct console *con, const struct cli_call *call, struct err *err);
 

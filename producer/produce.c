@@ -195,6 +195,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	int rc = check_redis_url(o.redis_url, err);
 
 	con->patient = true;
+	con->installs = true;
 	if (rc == 0)
 		rc = target_read(&target, call, call->args[0], err);
 	/* Redis too old, or refusing us: nothing should be registered then. While it is away, that can wait. */

@@ -345,6 +345,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 
 	j.fleet.watchdog_pipe = -1;
 	j.con->patient = true;
+	j.con->installs = true;
 	if (rc == 0)
 		rc = target_read(&j.target, call, call->args[0], err);
 	if (rc == 0)

@@ -46,6 +46,13 @@ static void explain_unknown(struct err *err)
 		why.msg);
 }
 
+static bool assigns(char *const *words)
+{
+	while (*words != NULL && strchr(*words, '=') == NULL)
+		words++;
+	return *words != NULL;
+}
+
 /* The first word is a migration's name unless it is a setting or an assignment. */
 static int read_request(struct console *con, const struct cli_call *call, struct request *ret, struct err *err)
 {
@@ -53,10 +60,11 @@ static int read_request(struct console *con, const struct cli_call *call, struct
 	int rc;
 
 	*ret = (struct request){ .words = call->args };
+	con->installs = assigns(call->args);
 	if (first == NULL || strchr(first, '=') != NULL || settings_find(first) != NULL)
 		return console_pg(con, call, err);
 	rc = console_find(con, call, first, &ret->m, err);
-	if (rc == ST_NOT_FOUND)
+	if (rc == ST_NOT_FOUND && con->schema.trouble != SCHEMA_MISSING)
 		explain_unknown(err);
 	ret->one = rc == 0;
 	ret->words++;

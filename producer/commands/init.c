@@ -14,7 +14,7 @@ static const struct cli_option options[] = {
 };
 
 static const struct cli_example examples[] = {
-	{ "drover init", "install or upgrade; other commands do it themselves where they may" },
+	{ "drover init", "install or upgrade; produce and run do it themselves where they may" },
 	{ "drover init --worker-role app_worker --producer-role app_admin", "and let two roles work with it" },
 	{ "drover init --rekey", "in a copy of a database, before anything is run there" },
 	{ 0 },
@@ -45,6 +45,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 	int rc = 0;
 
 	out_open(&out, call);
+	con->installs = true;
 	if (rekeyed)
 		rc = rekey(con, call, err);
 	if (rc == 0 && rekeyed)
@@ -70,8 +71,8 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 const struct cli_command init_command = {
 	.name = "init",
 	.summary = "install or upgrade the schema drover",
-	.help = "Installs the schema `drover` in the database, or upgrades it; safe to run again and from several places at once. Commands that need "
-		"the schema do it by themselves where their role may.\n\n"
+	.help = "Installs the schema `drover` in the database, or upgrades it; safe to run again and from several places at once. `produce`, `run` and "
+		"changes of settings do it by themselves where their role may; every other command changes nothing and says that it is missing.\n\n"
 		"The installation is bound to this server and database: in a copy (a restored dump, a template) every command refuses to work, so that the "
 		"copy does not take the original's jobs from Redis. `--rekey` makes the copy an installation of its own; so does a server that went through "
 		"pg_upgrade need it.\n\n"

@@ -45,10 +45,22 @@ def test_many_that_start_at_once_install_once(pg, drover):
     assert pg.value("SELECT count(*) FROM drover.meta") == 1
 
 
-def test_a_command_that_needs_the_schema_installs_it(pg, drover):
-    result = drover.run("status", "--json")
-    assert result.json == []
+def test_only_commands_that_begin_something_install_the_schema(pg, drover):
+    """The others change nothing in whatever database they were pointed at by mistake."""
+    for command in ("status", "status m", "status --watch", "workers", "config", "config tries", "config m", "verify m", "failed", "failed --group",
+                    "failed show 1", "events", "events m", "pause m", "resume m", "retry all", "restart", "prune --yes"):
+        result = drover.run(*command.split(), rc=1)
+        assert result.err == "drover: there is no schema drover in this database: run `drover init`\n", command
+    assert not pg.value("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'drover')")
+    drover.run("config", "tries=4")
     assert pg.value("SELECT schema_version FROM drover.meta") == newest()
+
+
+def test_only_commands_that_begin_something_upgrade_the_schema(pg, drover):
+    drover.run("init")
+    pg.sql("UPDATE drover.meta SET schema_version = 1")
+    assert "run `drover init`" in drover.run("status", rc=1).err
+    assert pg.value("SELECT schema_version FROM drover.meta") == 1
 
 
 def test_an_old_version_is_upgraded_by_whoever_comes_first(pg, drover):
@@ -160,7 +172,7 @@ def test_an_upgrade_needs_the_owner(pg, drover):
     role = pg.role("reader")
     drover.run("init", "--reader-role", role)
     pg.sql("UPDATE drover.meta SET schema_version = 1")
-    result = drover.run("status", rc=1, env={"DATABASE_URL": pg.url_as(role)})
+    result = drover.run("init", rc=1, env={"DATABASE_URL": pg.url_as(role)})
     assert "upgraded" in result.err and "owner" in result.err
     assert pg.value("SELECT schema_version FROM drover.meta") == 1
 
