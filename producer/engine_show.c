@@ -146,11 +146,13 @@ static void measure(const struct engine *e, struct progress_counts *ret)
 
 void engine_show(struct engine *e)
 {
-	struct progress_counts counts = { .note = e->note };
+	struct progress_counts counts = { .note = e->note, .halted = strcmp(e->charge.at.state, "paused") == 0 };
 
 	if (!e->showing)
 		return;
-	if (e->no_worker_ms != 0 && engine_now() - e->no_worker_ms > NO_WORKER_MS && e->o->wait && e->o->tick == NULL)
+	/* Of a paused one its pause is the reason; while it finds and pushes without being waited for, nobody needs a worker yet. */
+	if (e->no_worker_ms != 0 && engine_now() - e->no_worker_ms > NO_WORKER_MS && !counts.halted && (e->o->wait || e->water.ebbing) &&
+	    e->o->tick == NULL)
 		counts.note = "no worker is alive: start drover-worker";
 	measure(e, &counts);
 	progress_update(&e->progress, engine_now(), &counts);

@@ -73,13 +73,21 @@ static const char *end_name(enum engine_end end)
 
 static int report(const struct cli_call *call, const struct target *t, const struct engine_result *r, struct err *err)
 {
+	const struct text_short scanned = text_human_rows((uint64_t)r->rows_scanned), found = text_human_rows((uint64_t)r->rows_found);
 	CLEANUP(out_close) struct out out = { 0 };
 
 	out_open(&out, call);
 	if (out.format == OUT_HUMAN && r->end == ENGINE_SCANNED) {
-		out_note(&out, "%s: %s rows looked at, %s to be migrated, all of them pushed in %s; the workers go on: drover status %s",
-			 t->name, text_human_rows((uint64_t)r->rows_scanned).s, text_human_rows((uint64_t)r->rows_found).s,
-			 text_human_duration(r->elapsed_ms).s, t->name);
+		if (r->jobs_pushed == 0)
+			out_note(
+				&out,
+				"%s: nothing left to push (%s rows looked at, %s to be migrated); the workers look for rows that turned up since: "
+				"drover status %s",
+				t->name, scanned.s, found.s, t->name);
+		else
+			out_note(&out,
+				 "%s: %s rows looked at, %s to be migrated, all of them pushed in %s; the workers go on: drover status %s",
+				 t->name, scanned.s, found.s, text_human_duration(r->elapsed_ms).s, t->name);
 		return 0;
 	}
 	out_kv(&out, columns, ARRAY_SIZE(columns));

@@ -64,7 +64,11 @@ int tracks_look(struct tracks *t, struct standing *s, struct track **ret, struct
 {
 	uint64_t now_ms = clock_now_ms(clock_system());
 	const struct progress_counts counts = {
-		.done = (uint64_t)s->finished, .total = (uint64_t)s->expected, .share = s->share, .failed = (uint64_t)s->dead
+		.done = (uint64_t)s->finished,
+		.total = (uint64_t)s->expected,
+		.share = s->share,
+		.failed = (uint64_t)s->dead,
+		.halted = standing_is(s, "paused"),
 	};
 	struct track *track = track_of(t, s, now_ms);
 

@@ -31,6 +31,13 @@ void progress_init(struct progress *p, const char *label, uint64_t now_ms)
 	snprintf(p->label, sizeof(p->label), "%s", label);
 }
 
+static void begin_window(struct progress *p, uint64_t now_ms)
+{
+	p->window_start_ms = now_ms;
+	p->window_done = p->done;
+	p->window_share = p->share;
+}
+
 static void push_window(struct progress *p, uint64_t now_ms)
 {
 	uint64_t ms = now_ms - p->window_start_ms;
@@ -46,9 +53,7 @@ static void push_window(struct progress *p, uint64_t now_ms)
 	else
 		p->nwindows++;
 	p->windows[p->nwindows - 1] = w;
-	p->window_start_ms = now_ms;
-	p->window_done = p->done;
-	p->window_share = p->share;
+	begin_window(p, now_ms);
 }
 
 void progress_update(struct progress *p, uint64_t now_ms, const struct progress_counts *counts)
@@ -59,17 +64,18 @@ void progress_update(struct progress *p, uint64_t now_ms, const struct progress_
 	p->done = counts->done;
 	p->total = counts->total;
 	p->failed = counts->failed;
+	p->halted = counts->halted;
 	/* A total that trembles does not make the bar go back; rows that turned up in numbers do. */
 	if (share > p->share || share < p->share - SHARE_BACK)
 		p->share = share;
 	snprintf(p->note, sizeof(p->note), "%s", counts->note != NULL ? counts->note : "");
 	if (!p->started) {
 		p->started = true;
-		p->first_done = p->done;
 		p->start_ms = now_ms;
-		p->window_start_ms = now_ms;
-		p->window_done = p->done;
-		p->window_share = p->share;
+		begin_window(p, now_ms);
+	} else if (p->halted) {
+		p->nwindows = 0;
+		begin_window(p, now_ms);
 	} else if (now_ms - p->window_start_ms >= PROGRESS_WINDOW_MS) {
 		push_window(p, now_ms);
 	}
@@ -77,11 +83,11 @@ void progress_update(struct progress *p, uint64_t now_ms, const struct progress_
 
 double progress_rate(const struct progress *p)
 {
-	uint64_t ms = p->now_ms - p->start_ms;
+	uint64_t ms = p->now_ms - p->window_start_ms;
 	double rows = 0;
 
 	if (p->nwindows == 0)
-		return ms >= RATE_AFTER_MS && p->done > p->first_done ? (double)(p->done - p->first_done) * 1000 / (double)ms : 0;
+		return ms >= RATE_AFTER_MS && p->done > p->window_done ? (double)(p->done - p->window_done) * 1000 / (double)ms : 0;
 	ms = 0;
 	for (unsigned i = 0; i < p->nwindows; i++) {
 		rows += p->windows[i].rows * (double)p->windows[i].ms / 1000;
@@ -165,7 +171,7 @@ static void tail(const struct progress *p, int level, struct line *l)
 	buf_puts(&text, " rows");
 	part(l, OUT_PLAIN, "  ", text.data);
 	buf_reset(&text);
-	if (level < 4)
+	if (level < 4 && !p->halted)
 		part(l, OUT_PLAIN, "  ", text_human_rate(progress_rate(p)).s);
 	if (level < 3) {
 		eta_text(p, &text);

@@ -3,7 +3,7 @@
  *
  * struct progress is pure: it is told the time and the counts. The time left is a range, from the fastest and the slowest
  * of the recent windows, because one number would be a promise nobody can keep. progress_view_*() shows it: one redrawn
- * line on a terminal, a plain line now and then elsewhere, JSON lines with --json. All on stderr by custom, so that
+ * line on a terminal, a plain line now and then elsewhere (once a minute while it stands still), JSON lines with --json. All on stderr by custom, so that
  * results on stdout stay clean.
  */
 #ifndef DROVER_CLI_PROGRESS_H
@@ -26,6 +26,7 @@ struct progress_counts {
 	double share;     /* 0..1 of the work, if better known than done / total; negative: use those */
 	uint64_t failed;  /* of `done`: dead-lettered */
 	const char *note; /* why it is slow, what is waited for; NULL: nothing. Copied */
+	bool halted;      /* somebody stopped it: it has no pace, and that is none of what comes after */
 };
 
 struct progress {
@@ -34,8 +35,7 @@ struct progress {
 	uint64_t done, total, failed;
 	double share; /* 0..1, negative: unknown; falls only far, not by a little */
 	uint64_t start_ms, now_ms;
-	uint64_t first_done; /* at the start: what an earlier run had done is no speed of this one */
-	bool started;
+	bool started, halted;
 	/* windows, newest last */
 	struct progress_window {
 		uint64_t ms;  /* length */
@@ -43,7 +43,7 @@ struct progress {
 		double share; /* per second */
 	} windows[PROGRESS_WINDOWS];
 	unsigned nwindows;
-	uint64_t window_start_ms, window_done;
+	uint64_t window_start_ms, window_done; /* at first what an earlier run had done: that is no speed of this one */
 	double window_share;
 };
 
@@ -73,6 +73,7 @@ struct progress_view {
 	unsigned width;       /* terminal; 0 in other modes */
 	unsigned interval_ms; /* between lines: 100 on a terminal, 5000 elsewhere */
 	uint64_t shown_ms;    /* of the last draw */
+	struct progress last; /* as drawn then */
 	bool any;             /* something was drawn */
 	bool line_open;       /* the cursor stands in a drawn line */
 };

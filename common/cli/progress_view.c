@@ -1,10 +1,13 @@
 /* Where and how often progress is shown. */
+#include <string.h>
+
 #include "cli/cli_private.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 
 #define TERMINAL_INTERVAL_MS 100
 #define PLAIN_INTERVAL_MS 5000
+#define PLAIN_STILL_MS 60000 /* between lines that would say the same */
 #define JSON_INTERVAL_MS 1000
 #define LINE_MAX_BYTES 8192
 
@@ -51,7 +54,15 @@ static void draw(struct progress_view *v, const struct progress *p)
 	fputs(line.data, v->file);
 	fflush(v->file);
 	v->shown_ms = p->now_ms;
+	v->last = *p;
 	v->any = true;
+}
+
+/* Nothing but time has changed since the last line. */
+static bool stands_still(const struct progress *then, const struct progress *now)
+{
+	return then->started && then->done == now->done && then->total == now->total && then->failed == now->failed &&
+	       strcmp(then->note, now->note) == 0;
 }
 
 void progress_view_show(struct progress_view *v, const struct progress *p)
@@ -60,9 +71,13 @@ void progress_view_show(struct progress_view *v, const struct progress *p)
 		/* The first line comes after one interval: a short run needs only its last. */
 		v->any = true;
 		v->shown_ms = p->now_ms;
-	} else if (!v->any || p->now_ms - v->shown_ms >= v->interval_ms) {
-		draw(v, p);
+		return;
 	}
+	if (v->any && p->now_ms - v->shown_ms < v->interval_ms)
+		return;
+	if (v->mode == PROGRESS_PLAIN && stands_still(&v->last, p) && p->now_ms - v->shown_ms < PLAIN_STILL_MS)
+		return;
+	draw(v, p);
 }
 
 void progress_view_clear(struct progress_view *v)

@@ -249,6 +249,22 @@ def test_a_producer_that_was_stopped_and_wakes_up_changes_nothing(pg, drover):
     assert pg.sql("SELECT count(*), sum(rows)::int FROM drover.batches") == [(200, 2000)]
 
 
+def test_with_a_full_backlog_and_no_worker_it_says_what_is_missing(pg, drover):
+    fill(pg, 1000)
+    producer = drover.popen("produce", drover.migration("m", SET), "--batch-size", "10", "--max-backlog", "5", "--json")
+    producer.wait_for_log("no worker is alive: start drover-worker")
+    drover.worker()
+    producer.wait()
+
+
+def test_what_was_pushed_before_is_not_called_pushed_again(pg, drover):
+    fill(pg, 100)
+    path = drover.migration("m", SET)
+    assert "all of them pushed in" in drover.run("produce", path).out
+    finish(drover, path)
+    assert "m: nothing left to push (100 rows looked at, 100 to be migrated)" in drover.run("produce", path).out
+
+
 def test_paused_it_waits_and_says_why(pg, drover):
     fill(pg, 1000)
     path = drover.migration("m", SET + "-- drover: batch-size 10\n")

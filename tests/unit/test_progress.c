@@ -146,6 +146,28 @@ static void a_share_that_is_known_better_is_taken_and_falls_only_far(void **stat
 	assert_true(progress_eta(&p).known && progress_eta(&p).high_ms == 0);
 }
 
+static void a_halt_has_no_pace_and_is_none_of_what_comes_after(void **state)
+{
+	CLEANUP(buf_free) struct buf b = BUF_INIT(1000);
+	struct fixture f;
+
+	(void)state;
+	start(&f, 100000, 0);
+	run(&f.p, &f.now_ms, &f.done, 100000, 1000, 20);
+	for (unsigned i = 0; i < 600; i++) {
+		f.now_ms += 500;
+		progress_update(&f.p, f.now_ms,
+				&(struct progress_counts){
+					.done = f.done, .total = 100000, .share = -1, .note = "paused", .halted = true });
+		assert_false(progress_eta(&f.p).known);
+	}
+	progress_render(&f.p, 0, false, &b);
+	assert_string_equal(b.data, "pages 20%  20,000 of ~100,000 rows  paused");
+	run(&f.p, &f.now_ms, &f.done, 100000, 1000, 10);
+	assert_true(progress_rate(&f.p) > 999 && progress_rate(&f.p) < 1001);
+	assert_false(progress_eta(&f.p).open);
+}
+
 static void an_unknown_total_shows_rows_and_rate_alone(void **state)
 {
 	CLEANUP(buf_free) struct buf b = BUF_INIT(1000);
@@ -164,7 +186,9 @@ static struct progress busy(void)
 
 	start(&f, 100000, 0);
 	run(&f.p, &f.now_ms, &f.done, 100000, 1000, 40);
-	progress_update(&f.p, f.now_ms, &(struct progress_counts){ 40000, 100000, -1, 3, "waits for the backlog" });
+	progress_update(&f.p, f.now_ms,
+			&(struct progress_counts){
+				.done = 40000, .total = 100000, .share = -1, .failed = 3, .note = "waits for the backlog" });
 	return f.p;
 }
 
@@ -294,6 +318,28 @@ static void without_a_terminal_a_line_comes_now_and_then(void **state)
 	free(text);
 }
 
+static void without_a_terminal_the_same_line_comes_once_a_minute(void **state)
+{
+	struct progress_view v = { .mode = PROGRESS_PLAIN, .interval_ms = 5000 };
+	struct progress p;
+	char *text = NULL;
+	size_t size;
+
+	(void)state;
+	v.file = open_memstream(&text, &size);
+	progress_init(&p, "pages", 5000);
+	for (uint64_t now = 5000; now <= 200000; now += 100) {
+		const char *note = now < 150000 ? "no worker is alive" : "backlog full";
+
+		progress_update(&p, now, &(struct progress_counts){ .done = 100, .total = 1000, .share = -1, .note = note });
+		progress_view_show(&v, &p);
+	}
+	fflush(v.file);
+	assert_int_equal(count(text, '\n'), 4); /* at 10, 70 and 130 s, and what is new at 150 s */
+	fclose(v.file);
+	free(text);
+}
+
 static void silence_is_kept_when_it_is_wanted(void **state)
 {
 	struct progress_view v = { .mode = PROGRESS_SILENT, .interval_ms = 100 };
@@ -341,6 +387,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_promised_at_first),
 		cmocka_unit_test(rows_of_an_earlier_run_are_no_speed_of_this_one),
 		cmocka_unit_test(a_share_that_is_known_better_is_taken_and_falls_only_far),
+		cmocka_unit_test(a_halt_has_no_pace_and_is_none_of_what_comes_after),
 		cmocka_unit_test(an_unknown_total_shows_rows_and_rate_alone),
 		cmocka_unit_test(the_line_on_a_terminal_has_a_bar),
 		cmocka_unit_test(the_line_never_gets_wider_than_the_terminal),
@@ -348,6 +395,7 @@ int main(void)
 		cmocka_unit_test(json_says_the_same),
 		cmocka_unit_test(a_terminal_is_redrawn_ten_times_a_second_at_most),
 		cmocka_unit_test(without_a_terminal_a_line_comes_now_and_then),
+		cmocka_unit_test(without_a_terminal_the_same_line_comes_once_a_minute),
 		cmocka_unit_test(silence_is_kept_when_it_is_wanted),
 		cmocka_unit_test(the_line_is_cleared_for_other_output_and_drawn_again),
 	};
