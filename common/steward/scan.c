@@ -310,6 +310,11 @@ static struct step plan_step(const struct scan *s, uint64_t room, bool blind)
 	/* In row mode the plan returns every key found, blind or not. */
 	if (c->row_mode && step.found > window_found_max(&s->window))
 		step.found = window_found_max(&s->window);
+	/* Where most rows are pending, so many keys are found before the window ends: where it does, the plan walks over its keys once more. */
+	if (step.open) {
+		step.found = step.found < step.rows ? step.found : step.rows;
+		step.rows *= 2;
+	}
 	if (!s->sweep && c->at.row_limit > 0) {
 		int64_t left = c->at.row_limit - c->at.rows_found;
 

@@ -1,9 +1,10 @@
 -- scan_rows: the same as scan for row jobs, whose keys are all returned: they are collected in one pass, which ends where $5 are found, and the
 -- windows cut out of them. Parameters and result as those of scan; `scanned` are the rows found where $5 cut the window short.
-WITH {busy}looked AS MATERIALIZED (
-  SELECT {key_as}, {hit} AS hit FROM {table} WHERE {after:$1::text[]} ORDER BY {key} LIMIT $2::bigint
-), every AS MATERIALIZED (
-  SELECT pg_catalog.count(*) AS found, {key_arrays} FROM (SELECT * FROM looked WHERE hit LIMIT $5::bigint) AS hits
+-- Only where it did not, a walk over the keys says where the window ends: keeping what was looked at would cost as much as looking.
+WITH {busy}{window}, every AS MATERIALIZED (
+  SELECT pg_catalog.count(*) AS found, {key_arrays}
+    FROM (SELECT * FROM (SELECT {key_as}, {hit} AS hit FROM {table} WHERE {after:$1::text[]} ORDER BY {key} LIMIT $2::bigint) AS looked
+           WHERE hit LIMIT $5::bigint) AS hits
 ), windows AS MATERIALIZED (
   SELECT a, z, {hit_at:a} AS first_key, {hit_at:z} AS last_key
     FROM every CROSS JOIN LATERAL (SELECT a, least(a + $3::bigint - 1, found) AS z FROM pg_catalog.generate_series(1, found, $3::bigint) AS a) AS cut
@@ -13,9 +14,8 @@ WITH {busy}looked AS MATERIALIZED (
     FROM windows CROSS JOIN every ORDER BY a
   RETURNING number, rows, keys IS NOT NULL AS listed
 )
-SELECT CASE WHEN found = $5::bigint THEN {hit_at:found}
-            ELSE (SELECT {k_text:looked} FROM looked OFFSET (SELECT greatest(pg_catalog.count(*) - 1, 0) FROM looked) LIMIT 1) END AS cursor,
-       CASE WHEN found = $5::bigint THEN found ELSE (SELECT pg_catalog.count(*) FROM looked) END AS scanned,
+SELECT CASE WHEN found = $5::bigint THEN {hit_at:found} ELSE (SELECT {k_text:drover_edge} FROM drover_edge) END AS cursor,
+       CASE WHEN found = $5::bigint THEN found ELSE {scanned} END AS scanned,
        found,
        (SELECT pg_catalog.array_agg(number ORDER BY number) FROM made) AS numbers,
        (SELECT pg_catalog.array_agg(rows ORDER BY number) FROM made) AS counts,
