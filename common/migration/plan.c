@@ -141,14 +141,19 @@ static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 {
 	const struct migration_file *f = p->fill.f;
 	bool numbers = c.scope != PLAN_LIST && c.t->nr_keys == 1 && c.t->keys[0]->integer;
+	struct plan_fill picked = c; /* from those that were locked */
 	int rc, line = predicate_line(f);
 
 	c.restore = true;
+	c.locks = true;
 	c.last_pick = p->pending_local;
 	rc = add_step(p, script, &c, PLAN_LOCK, "lock", line);
+	c.locks = false;
 	c.last_pick = true;
+	picked.restore = picked.last_pick = true;
+	picked.scope = PLAN_LIST;
 	if (rc == 0 && !p->pending_local)
-		rc = add_step(p, script, &c, PLAN_PICK, "pick", line);
+		rc = add_step(p, script, &picked, PLAN_PICK, "pick", line);
 	if (rc == 0 && f->nr_sets > 0)
 		rc = add_step(p, script, &c, PLAN_UPDATE, "transform", f->sets[0].line);
 	else if (rc == 0 && f->handler.text != NULL)

@@ -162,6 +162,11 @@ static void parts(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_part(c, PLAN_PARTS, arg, out);
 }
 
+static void candidates(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	add_part(c, c->scope == PLAN_LIST && c->t->nr_keys > 1 ? PLAN_CANDIDATES_EACH : PLAN_CANDIDATES, arg, out);
+}
+
 static void window(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	add_part(c, PLAN_WINDOW, arg, out);
@@ -217,12 +222,12 @@ static void no_receipt_member(const struct plan_fill *c, const char *arg, struct
 
 /* ------------------------------------------------------------ batches */
 
-/* A range says which rows it is only for whole numbers that follow one another, unless a predicate says it. Lists of several columns are dearer. */
+/* A range says which rows it is only for whole numbers that follow one another, unless a predicate says it. */
 static void is_range(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
 	if (c->pending != NULL)
-		(void)buf_puts(out, c->t->nr_keys == 1 ? "ranges" : "true");
+		(void)buf_puts(out, "ranges");
 	else if (c->t->nr_keys == 1 && c->t->keys[0]->integer)
 		(void)buf_puts(out, "k1::numeric - f1::numeric + 1 = rows");
 	else
@@ -392,10 +397,11 @@ static void save(const struct plan_fill *c, const char *arg, struct buf *out)
 	}
 }
 
-static void lock(const struct plan_fill *c, const char *arg, struct buf *out)
+static void for_lock(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
-	(void)buf_puts(out, c->strong ? "UPDATE" : "NO KEY UPDATE");
+	if (c->locks)
+		(void)buf_puts(out, c->strong ? " FOR UPDATE" : " FOR NO KEY UPDATE");
 }
 
 static void migration(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -423,7 +429,9 @@ static void row_bytes(const struct plan_fill *c, const char *arg, struct buf *ou
 static const struct plan_placeholder own_placeholders[] = {
 	{ "assignments", assignments },
 	{ "busy", busy },
+	{ "candidates", candidates },
 	{ "first_last", first_last },
+	{ "for_lock", for_lock },
 	{ "found_keys", found_keys },
 	{ "hit", hit },
 	{ "hit_at", hit_at },
@@ -434,7 +442,6 @@ static const struct plan_placeholder own_placeholders[] = {
 	{ "key_lists", key_lists },
 	{ "keys", keys },
 	{ "left", left },
-	{ "lock", lock },
 	{ "meant", meant },
 	{ "members", members },
 	{ "migration", migration },

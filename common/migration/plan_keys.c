@@ -337,13 +337,44 @@ static void key_is(const struct plan_fill *c, const char *arg, struct buf *out)
 	(void)buf_putc(out, ')');
 }
 
-static void key_is_asked(const struct plan_fill *c, const char *arg, struct buf *out)
+/* The one row that a job about a single row has in its scope. */
+static void scope_of_one(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	if (c->scope != PLAN_LIST || c->t->nr_keys == 1) {
+		scope(c, arg, out);
+		return;
+	}
+	for (size_t i = 0; i < c->t->nr_keys; i++) {
+		(void)buf_puts(out, i > 0 ? " AND " : "");
+		plan_add_key_column(c, i, NULL, out);
+		(void)buf_puts(out, " = (");
+		add_array(c, "drover.claim", i, out);
+		(void)buf_puts(out, ")[1]");
+	}
+}
+
+static void claimed_keys(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
 	for (size_t i = 0; i < c->t->nr_keys; i++) {
+		(void)buf_printf(out, "%sk%zu", i > 0 ? ", " : "", i + 1);
+		if (c->t->keys[i]->collation != NULL)
+			(void)buf_printf(out, " COLLATE %s AS k%zu", c->t->keys[i]->collation, i + 1);
+	}
+	(void)buf_puts(out, " FROM ");
+	add_relation(c, "drover.claim", out);
+	(void)buf_puts(out, " AS claimed(");
+	plan_add_names(c, "k", out);
+	(void)buf_putc(out, ')');
+}
+
+/* The key is that of a row of our relation @arg. */
+static void key_is_of(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	for (size_t i = 0; i < c->t->nr_keys; i++) {
 		(void)buf_puts(out, i > 0 ? " AND " : "");
 		plan_add_column(c, c->t->keys[i], out);
-		(void)buf_printf(out, " = drover_asked.k%zu", i + 1);
+		(void)buf_printf(out, " = %s.k%zu", arg, i + 1);
 	}
 }
 
@@ -372,6 +403,7 @@ const struct plan_placeholder plan_key_placeholders[] = {
 	{ "after", after },
 	{ "between", between },
 	{ "asked", asked },
+	{ "claimed_keys", claimed_keys },
 	{ "columns", columns },
 	{ "f_text", f_text },
 	{ "in_claim", in_claim },
@@ -383,10 +415,11 @@ const struct plan_placeholder plan_key_placeholders[] = {
 	{ "key_as", key_as },
 	{ "key_desc", key_desc },
 	{ "key_is", key_is },
-	{ "key_is_asked", key_is_asked },
+	{ "key_is_of", key_is_of },
 	{ "key_text", plan_key_text },
 	{ "picked", picked },
 	{ "scope", scope },
+	{ "scope_of_one", scope_of_one },
 	{ "table", plan_add_table },
 	{ "up_to", up_to },
 	{ "width", width },

@@ -24,6 +24,7 @@ struct plan_fill {
 	bool sweep;
 	bool last_pick; /* the statement's keys are the ones to be changed */
 	bool restore;   /* the user's statements follow: give them the planner they know */
+	bool locks;     /* the candidates */
 	bool strong;    /* FOR UPDATE */
 	enum plan_scope scope;
 	const char *param; /* within a part of a template */

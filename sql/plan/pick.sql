@@ -1,3 +1,2 @@
 -- pick: of the rows locked, keep those that are pending now, with a snapshot taken after the locks, in drover.keys1 ..
-SELECT {save}
-  FROM (SELECT {key_as} FROM {table} WHERE {in_claim} AND {meant} AND {pending} ORDER BY {key}) AS picked
+SELECT {save} FROM {candidates}

@@ -13,7 +13,7 @@ WITH drover_asked AS MATERIALIZED (
     FROM drover_asked
     JOIN drover.batches drover_b ON drover_b.migration_id = {migration} AND drover_b.number = drover_asked.batch
                                 AND (drover_b.state = 'open' OR pg_catalog.current_setting('drover.batch') <> '')
-    JOIN {table} ON {key_is_asked}
+    JOIN {table} ON {key_is_of:drover_asked}
    WHERE {between:drover_b.first_key,drover_b.last_key}
 ), drover_settled AS (
   INSERT INTO drover.row_receipts (migration_id, batch, key_hash)

@@ -5,4 +5,4 @@ SELECT pg_catalog.set_config('drover.row', coalesce((
   SELECT pg_catalog.jsonb_build_object('key', {key_text}, 'row',
            CASE WHEN {row_bytes} <= 65536 THEN pg_catalog.left(pg_catalog.row_to_json({table}.*)::text, 65536)
                 ELSE '{"drover": "row of ' || {row_bytes} || ' bytes left out"}' END)::text
-    FROM {table} WHERE {scope} AND {meant} AND {pending} ORDER BY {key} LIMIT 1{row_lock}), ''), true)
+    FROM {table} WHERE {scope_of_one} AND {meant} AND {pending} ORDER BY {key} LIMIT 1{row_lock}), ''), true)

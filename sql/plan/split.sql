@@ -2,7 +2,7 @@
 -- Run between claim_batch and finish_split. Returns number, rows and listed of each child.
 WITH hits AS MATERIALIZED (
   SELECT pg_catalog.count(*) AS n, {was_range} AS ranges, {key_lists}
-    FROM (SELECT {key_as} FROM {table} WHERE {scope} AND {meant} AND {pending} ORDER BY {key}) AS h
+    FROM {candidates}
 ), {parts:(n + $2::bigint - 1) / $2::bigint}
 INSERT INTO drover.batches (migration_id, parent, root, first_key, last_key, rows, keys)
 SELECT {migration}, b.number, coalesce(b.root, b.number), {f_text:parts}, {k_text:parts}, parts.rows, lists.keys

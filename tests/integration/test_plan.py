@@ -107,11 +107,12 @@ def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
     assert pg.value("SELECT count(*) FROM t WHERE a = n * 10") == 60
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KEYS if " and " not in kind])
+@pytest.mark.parametrize("kind", KEYS)
 def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
     prepare_types(pg)
     type_, value = KEYS[kind]
-    pg.sql(f"CREATE TABLE t (k {type_} PRIMARY KEY, n integer NOT NULL, a integer);"
+    composite = kind.endswith("and integer")
+    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
            f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 50 > 0 THEN g END FROM generate_series(1, 157) g")
     p = plan("-- drover: table t\n-- drover: set a = n\n")
     (window,) = p.scan(batch=2)
@@ -622,6 +623,30 @@ def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, stat
         text = explain(g, sql, *params)
         assert re.search(r"Index Scan using t_pkey on t .*\n *Index Cond: \(.*k\b.* >", text) and "Scan on t\n" not in text, text
         assert "Scan using t_b_idx on t\n" not in text, text
+
+
+@pytest.mark.parametrize("state", ["fresh", "analyzed", "stale"])
+def test_keys_of_several_columns_are_looked_up_one_by_one_whatever_the_statistics_say(pg, plan, state):
+    pg.sql("CREATE TABLE t (k int, n int, a int, b int, PRIMARY KEY (k, n)) WITH (autovacuum_enabled = off)")
+    if state == "stale":
+        pg.sql("ANALYZE t")
+    pg.sql("INSERT INTO t SELECT g % 100, g, g FROM generate_series(1, 20000) g")
+    if state == "analyzed":
+        pg.sql("ANALYZE t")
+    general = "-- drover: pending b IS NULL AND NOT EXISTS (SELECT FROM t u WHERE u.k = t.k AND u.n = t.n AND u.b = 7)\n"
+    numbers = range(1, 20000, 50)
+    for name, text in {"set": "", "ledger": "-- drover: ledger\n", "general": general, "rows": "-- drover: mode row\n"}.items():
+        p = plan(f"-- drover: table t\n-- drover: set b = a\n{text}", name)
+        steps = [(s["sql"],) for s in p.scripts["list"] + p.scripts["range"] if s["role"] in ("lock", "pick")]
+        for sql, *params in [*steps, (p.statements["split_list"], 1, 2), (p.statements["image_list"],)]:
+            p.begin()
+            for setting, values in {"claim1": [n % 100 for n in numbers], "claim2": numbers, "first": [0, 0], "last": [99, 20000]}.items():
+                p.s.exec("SELECT set_config('drover.' || $1, $2, true)", setting, array(map(str, values)))
+            text = "\n".join(row["QUERY PLAN"] for row in p.s.exec("EXPLAIN " + sql, *params))
+            p.s.exec("ROLLBACK")
+            assert "Scan on t\n" not in text, text
+            for condition in re.findall(r"Scan using t_pkey on t .*\n *(.*)", text):
+                assert re.search(r"Index Cond: .*(k = .* AND .*n = |ROW\(k, n\) >=)", condition), text
 
 
 # --- registering ---
