@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/outage.h"
 #include "loop/loop.h"
+#include "redis/redis_pool.h"
 #include "redis/redis_sentinel.h"
 #include "redis/redis_tls.h"
 #include "redis/redis_url.h"
@@ -37,6 +38,7 @@ struct redis_link {
 	unsigned sentinel;              /* which Sentinel is asked first */
 	struct redis_master server_at;  /* where the server is to be found; not with a socket */
 	struct loop_lookup *lookup;     /* LINK_LOOKING_UP: where its host is */
+	struct redis_pool *pool;        /* of its answers */
 	redisAsyncContext *ac;          /* from LINK_GREETING on; hiredis frees it after an error */
 	struct loop_watch *watch;       /* of its socket */
 	bool want_read, want_write;     /* what hiredis asked for */
@@ -369,6 +371,7 @@ static void connect_to(struct redis_link *l, const char *address)
 		return;
 	}
 	l->ac->data = l;
+	redis_pool_use(l->pool, l->ac->c.reader);
 	if (!attach(l))
 		rc = err_set(&why, ST_DISCONNECTED, "cannot watch the connection");
 	else if (l->url.tls)
@@ -489,9 +492,10 @@ int redis_link_new(struct redis_link **ret, uv_loop_t *loop, const char *url, re
 		snprintf(l->server_at.host, sizeof(l->server_at.host), "%s", l->url.host);
 	l->server_at.port = l->url.port;
 	outage_init(&l->outage, "Redis", say_nothing, NULL);
+	l->pool = redis_pool_new();
 	l->timer = loop_timer_new(loop, on_timer, l);
 	l->patience = loop_timer_new(loop, on_patience, l);
-	if (l->timer == NULL || l->patience == NULL) {
+	if (l->pool == NULL || l->timer == NULL || l->patience == NULL) {
 		redis_link_free(l);
 		return err_set(err, ST_NOMEM, "out of memory");
 	}
@@ -516,6 +520,7 @@ void redis_link_free(struct redis_link *l)
 	loop_lookup_free(l->lookup);
 	loop_timer_free(l->timer);
 	loop_timer_free(l->patience);
+	redis_pool_free(l->pool);
 	redis_url_free(&l->url);
 	free(l);
 }
