@@ -10,7 +10,7 @@
 GRANT USAGE ON SCHEMA drover TO :"worker";
 GRANT SELECT ON ALL TABLES IN SCHEMA drover TO :"worker";
 -- Finishing (in slices: first_key, keys, rows), splitting and burying jobs; the audit, sweeps and completion when no producer runs. Never name, source, plan or options.
-GRANT UPDATE (state, state_reason, state_by, state_at, completed_at, crashes, crash_seen, crash_paused, breaker_from, breaker_base, breaker_dead, rows_scanned,
+GRANT UPDATE (state, state_reason, state_by, state_at, halted, completed_at, crashes, crash_seen, crash_paused, breaker_from, breaker_base, breaker_dead, rows_scanned,
               rows_found, sweep, sweep_cursor, sweep_found, sweep_last, sweep_stuck, sweep_done_at, sweep_xid, producer, producer_epoch,
               producer_until, auditor, auditor_until, audit_floor, push_seq)
    ON drover.migrations TO :"worker";

@@ -130,6 +130,7 @@ static const struct {
 	{ METRIC_PROGRESS, "share", NUMBER },
 	{ METRIC_SCAN_DONE, "scan_done_at", GIVEN },
 	{ METRIC_PRODUCING, "producing", TRUTH },
+	{ METRIC_HALTED, "halted", TRUTH },
 	{ METRIC_SWEEP_STUCK, "sweep_stuck", NUMBER },
 };
 

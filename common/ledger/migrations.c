@@ -108,8 +108,8 @@ static int move(struct pg_sync *c, const struct migration_ref *m, const char *fr
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	struct id_text id = id_text(m->id);
-	const char *params[] = { id.s, from, to, actor, reason };
-	int rc = pg_exec(c, SQL_MIGRATION_MOVE, 5, params, &res, err);
+	const char *params[] = { id.s, from, to, actor, reason, "true" };
+	int rc = pg_exec(c, SQL_MIGRATION_MOVE, 6, params, &res, err);
 
 	if (rc == 0)
 		*ret_moved = pg_bool(res, 0, "moved");

@@ -110,10 +110,10 @@ static const char *actor(const struct charge *c)
 int charge_pause(struct charge *c, const char *reason, struct err *err)
 {
 	char id[16];
-	const char *params[] = { id, "{running}", "paused", actor(c), reason };
+	const char *params[] = { id, "{running}", "paused", actor(c), reason, "false" };
 
 	snprintf(id, sizeof(id), "%d", c->id);
-	return pg_exec(c->pg, SQL_MIGRATION_MOVE, 5, params, NULL, err);
+	return pg_exec(c->pg, SQL_MIGRATION_MOVE, 6, params, NULL, err);
 }
 
 /* @ret, unless the server went as a whole: all crashes, those under the migration's jobs as well. */

@@ -13,7 +13,7 @@ SELECT s.*,
        CASE WHEN s.scan_done_at IS NOT NULL OR s.rows_scanned = 0 THEN s.rows_found
             ELSE s.rows_found * greatest(s.estimated_rows::numeric, s.rows_scanned) / s.rows_scanned END::bigint AS rows_expected
   FROM (
-    SELECT m.id, m.name, m.revision, m.mode, m.ledger_only, m.state, m.state_reason, m.state_by, m.state_at,
+    SELECT m.id, m.name, m.revision, m.mode, m.ledger_only, m.state, m.state_reason, m.state_by, m.state_at, m.halted,
            extract(epoch FROM now() - m.state_at) AS state_s, m.table_name,
            m.batch_size, m.estimated_rows, m.row_limit, m.created_at, m.created_by, m.completed_at,
            m.scan_done_at, m.rows_scanned, m.rows_found, m.sweep, m.sweep_found, m.sweep_last, m.sweep_stuck,

@@ -28,6 +28,7 @@ CREATE TABLE drover.migrations (
   state_reason    text,                        -- why it is paused or cancelled
   state_by        text,
   state_at        timestamptz NOT NULL DEFAULT now(),
+  halted          boolean NOT NULL DEFAULT false, -- paused, and by no operator
   -- the scan
   estimated_rows  bigint NOT NULL DEFAULT 0,   -- from pg_class when registered
   row_limit       bigint,                      -- of --limit; NULL: all

@@ -423,7 +423,8 @@ LANGUAGE sql AS $$
 $$;
 
 -- Change a migration's state, with an event. Returns false if it was not in one of the states given.
-CREATE FUNCTION drover.set_state(p_migration integer, p_from text[], p_to text, p_actor text, p_reason text) RETURNS boolean
+CREATE FUNCTION drover.set_state(p_migration integer, p_from text[], p_to text, p_actor text, p_reason text,
+                                 p_operator boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
   v_name     text;
@@ -431,6 +432,7 @@ DECLARE
 BEGIN
   UPDATE drover.migrations
      SET state = p_to, state_reason = p_reason, state_by = p_actor, state_at = now(),
+         halted = p_to = 'paused' AND NOT p_operator,
          completed_at = CASE WHEN p_to IN ('complete', 'limited') THEN now() END,
          breaker_from = CASE WHEN p_to = 'running' THEN v_finished ELSE breaker_from END,
          breaker_base = CASE WHEN p_to = 'running' THEN v_finished ELSE breaker_base END,

@@ -212,6 +212,25 @@ def test_the_circuit_breaker_pauses_when_most_rows_fail(pg, drover, mode):
     assert drover.run("monitor", rc=1).out.count("ALERT") == 1
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_replays_that_fail_again_do_not_open_the_circuit_breaker(pg, drover, mode):
+    """Two hundred of them, before and among rows that are fine, where twenty of a hundred would open it."""
+    table(pg, 800, "ALTER TABLE t ADD CHECK (b < 0 OR b % 4 > 0)")
+    drover.run("init")
+    drover.run("config", "breaker=off")
+    path = migration(drover, "-- drover: set b = a", mode)
+    finish(drover, path, rc=DEAD)
+    assert len(dead(pg, "m")) == 200
+    pg.sql("INSERT INTO t (id, a) SELECT g, 1 FROM generate_series(1001, 1200) g")
+    drover.run("config", "breaker=20%/100")
+    drover.run("pause", "m")
+    drover.run("retry", "all", "--yes")
+    drover.run("resume", "m")
+    finish(drover, path, rc=DEAD)
+    assert len(dead(pg, "m")) == 200
+    assert pg.value("SELECT count(*) FROM drover.failed_jobs WHERE replays = 1") == 200
+
+
 def test_splitting_stops_when_all_of_a_batch_fails_alike(pg, drover):
     table(pg, 400, "ALTER TABLE t ADD CONSTRAINT never CHECK (b IS NULL)")
     queue(drover, migration(drover, "-- drover: set b = a"))

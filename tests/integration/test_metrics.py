@@ -111,6 +111,20 @@ def test_an_open_breaker_is_told(pg, drover, served):
     wait_for_state(pg, "m", "paused")
     wait_for(lambda: served.value("drover_breaker_open", migration="m") == 1, "the breaker is told")
     assert served.value("drover_migration_state", migration="m", state="paused") == 1
+    assert served.value("drover_paused_by_itself", migration="m") == 1
+
+
+def test_a_pause_that_nobody_asked_for_is_told_apart_from_an_operators(pg, drover, served):
+    table(pg, 2000)
+    path = migration(drover)
+    drover.run("produce", path)
+    drover.run("pause", "m")
+    wait_for(lambda: served.value("drover_migration_state", migration="m", state="paused") == 1, "the operator's is told")
+    assert served.value("drover_paused_by_itself", migration="m") == 0
+    pg.sql("ALTER TABLE t DROP COLUMN b")
+    drover.run("resume", "m")
+    wait_for(lambda: served.value("drover_paused_by_itself", migration="m") == 1, "its own is told", 60)
+    assert served.value("drover_breaker_open", migration="m") == 0
 
 
 def test_a_migration_that_is_gone_is_dropped_from_the_fleets_figures(pg, drover, served):
