@@ -92,7 +92,7 @@ int doctor_say_locks(struct doctor *d, const char *name, bool met, struct err *e
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	const char *params[] = { name };
 	size_t before = d->nfound;
-	int rc = pg_exec(d->con->pg, SQL_DOCTOR_LOCKS, 1, params, &res, err);
+	int rc = pg_exec(d->con->pg, SQL_LOCKS_ON_TABLE, 1, params, &res, err);
 
 	for (int i = 0; rc == 0 && i < PQntuples(res) && d->nfound - before < LOCKS_SAID; i++)
 		say_one(d, res, i, name, met);

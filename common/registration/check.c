@@ -13,6 +13,7 @@
 #include "core/buf.h"
 #include "migration/plan.h"
 #include "migration/scan.h"
+#include "pg/pg_status.h"
 #include "sql.h"
 
 #define SQL_MAX ((size_t)32 * 1024 * 1024) /* bytes */
@@ -68,7 +69,7 @@ static int check_one(struct pg_sync *c, const struct checked *k, struct problems
 	rc = pg_exec(c, sql.data, 0, NULL, NULL, err);
 	if (rc == 0)
 		return pg_exec(c, "DEALLOCATE drover_check", 0, NULL, NULL, err);
-	if (rc != ST_SQL)
+	if (rc != ST_SQL || pg_classify(err->sqlstate, NULL) == PG_CLASS_CONFLICT)
 		return rc;
 	report(k, pg_sync_failed(c), problems);
 	err_clear(err);

@@ -14,10 +14,12 @@
 #include "ledger/settings.h"
 #include "migration/plan.h"
 #include "pg/pg_array.h"
+#include "pg/pg_status.h"
 #include "registration/check.h"
 #include "registration/introspect.h"
 #include "sql.h"
 
+#define LOCK_WAIT "5s"       /* for the table, which others may hold for hours, and behind whom writers would queue up with us */
 #define AMEND_WAIT_MS 600000 /* for the last job to leave: longer than any job runs by default */
 
 struct draft {
@@ -139,12 +141,15 @@ static int prepare_draft(struct pg_sync *c, struct draft *d, int id, struct prob
 	rc = introspect(c, d->f, &d->in, problems, err);
 	if (rc != 0)
 		return rc;
-	if (problems->total == before)
+	rc = pg_exec(c, "SET LOCAL lock_timeout = '" LOCK_WAIT "'", 0, NULL, NULL, err);
+	if (rc == 0 && problems->total == before)
 		rc = check_file(c, d->f, &d->in, problems, err);
 	if (rc == 0 && problems->total == before)
 		rc = plan_make(d->f, &d->in.table, d->mode, id, &d->plan, problems, err);
 	if (rc == 0 && problems->total == before)
 		rc = check_plan(c, d->f, d->plan, problems, err);
+	if (rc == 0)
+		rc = pg_exec(c, "SET LOCAL lock_timeout = 0", 0, NULL, NULL, err);
 	if (rc == 0 && problems->total > before)
 		rc = err_set(err, ST_INPUT, "the file has mistakes");
 	if (rc == 0)
@@ -177,8 +182,24 @@ static int begin(struct pg_sync *c, struct err *err)
 	return pg_exec(c, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, NULL, err);
 }
 
+/* Who has the table, if that can be found out. */
+static int say_locked(struct pg_sync *c, const struct draft *d, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	const char *const params[] = { d->in.quoted };
+	struct err why = ERR_INIT;
+	char who[300] = "somebody";
+
+	if (pg_exec(c, SQL_LOCKS_ON_TABLE, 1, params, &res, &why) == 0 && PQntuples(res) > 0 && !pg_null(res, 0, "pid"))
+		snprintf(who, sizeof(who), "pid %s (%.200s)", pg_str(res, 0, "pid"),
+			 pg_null(res, 0, "who") ? "unknown" : pg_str(res, 0, "who"));
+	return err_set(err, ST_REFUSED,
+		       "%s is locked by %s: gave up after " LOCK_WAIT "; nothing was changed; run it again when the lock is gone",
+		       d->in.quoted, who);
+}
+
 /* Commit, or leave the transaction and sum the mistakes up. */
-static int end(struct pg_sync *c, int rc, const struct migration_file *f, struct problems *problems, struct err *err)
+static int end(struct pg_sync *c, int rc, const struct draft *d, struct problems *problems, struct err *err)
 {
 	struct err why = ERR_INIT;
 
@@ -189,7 +210,9 @@ static int end(struct pg_sync *c, int rc, const struct migration_file *f, struct
 		return rc;
 	}
 	pg_rollback(c);
-	if (rc == ST_INPUT && problems_result(problems, f->name, &why) != 0)
+	if (rc == ST_SQL && pg_classify(err->sqlstate, NULL) == PG_CLASS_CONFLICT && d->in.quoted != NULL)
+		return say_locked(c, d, err);
+	if (rc == ST_INPUT && problems_result(problems, d->f->name, &why) != 0)
 		return err_set(err, ST_INPUT, "%s", why.msg);
 	return rc;
 }
@@ -287,7 +310,7 @@ int register_migration(struct pg_sync *c, const struct migration_file *f, const 
 		rc = pg_exec(c, SQL_REGISTER_LOCK, 0, NULL, NULL, err);
 	if (rc == 0)
 		rc = register_in(c, &d, &made, problems, err);
-	rc = end(c, rc, f, problems, err);
+	rc = end(c, rc, &d, problems, err);
 	draft_free(&d);
 	if (rc == 0)
 		*ret = made;
@@ -393,7 +416,7 @@ int register_amend(struct pg_sync *c, const char *name, const struct migration_f
 	draft_init(&d, f, o);
 	if (rc == 0)
 		rc = amend_in(c, &d, name, &made, problems, err);
-	rc = end(c, rc, f, problems, err);
+	rc = end(c, rc, &d, problems, err);
 	draft_free(&d);
 	if (rc == 0) {
 		*ret = made;

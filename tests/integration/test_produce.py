@@ -415,3 +415,23 @@ def test_a_role_that_may_not_read_the_table(pg, drover):
     producer.wait(60)
     worker.terminate()
     worker.wait()
+
+
+def test_registering_does_not_queue_up_behind_a_lock_for_long_and_says_who_has_it(pg, drover):
+    """As an index does that is being built: readers pass, and whoever wants to write would wait behind us."""
+    fill(pg, 100)
+    path = drover.migration("m", SET)
+    drover.run("init")
+    application = pg.conn(autocommit=False)
+    application.execute("LOCK TABLE t IN SHARE MODE")
+    said = drover.run("produce", path, rc=1).err
+    assert f'"public"."t" is locked by pid {application.info.backend_pid} ' in said and "run it again" in said
+    assert pg.value("SELECT count(*) FROM drover.migrations") == 0
+    application.rollback()
+    queue(drover, path)
+    # The same for a mended file.
+    drover.run("pause", "m")
+    application.execute("LOCK TABLE t IN SHARE MODE")
+    assert "is locked by pid" in drover.run("amend", "m", path, rc=1).err
+    application.rollback()
+    assert "at revision 2" in drover.run("amend", "m", path).out

@@ -1,4 +1,4 @@
--- doctor_locks: who may hold up work on a table. Params: $1 its name as SQL has it ("schema"."table"), or a schema's alone: all of its tables. With its partitions. Takes no locks, needs
+-- locks_on_table: who may hold up work on a table. Params: $1 its name as SQL has it ("schema"."table"), or a schema's alone: all of its tables. With its partitions. Takes no locks, needs
 -- no rights on the table. Returns, the weightiest first: pid (NULL: a prepared transaction), gid (its name, quoted), who, relation, mode, granted, excludes (it keeps
 -- every writer out), blocks (one of Drover's connections waits for it now), behind (pids that it waits for itself; NULL: none), open_s (its
 -- transaction; NULL: hidden), idle (it does nothing in it), state, query, hidden (its query is shown to members of pg_read_all_stats).
