@@ -7,7 +7,6 @@
 
 #define TEXT_MAX (16 * 1024)
 #define INDENT 4
-#define WHY_MAX 2 /* reasons of a block */
 
 enum out_style block_state_style(const char *state)
 {
@@ -22,25 +21,26 @@ static void add_jobs(struct buf *out, const struct standing *s)
 	const struct {
 		bool known;
 		int64_t n;
-		const char *what;
+		const char *what, *one;
 	} parts[] = {
-		{ s->depth_known, (int64_t)queue_depth_jobs(&s->depth), "jobs in Redis" },
-		{ true, s->lanes_busy, "running" },
-		{ s->depth_known && s->depth.delayed > 0, (int64_t)s->depth.delayed, "put off" },
-		{ s->waiting > 0, s->waiting, "rows wait for another attempt" },
-		{ true, s->dead, "dead letters" },
+		{ s->depth_known, (int64_t)queue_depth_jobs(&s->depth), "jobs in Redis", "job in Redis" },
+		{ true, s->lanes_busy, "running", "running" },
+		{ s->depth_known && s->depth.delayed > 0, (int64_t)s->depth.delayed, "put off", "put off" },
+		{ s->waiting > 0, s->waiting, "rows wait for another attempt", "row waits for another attempt" },
+		{ true, s->dead, "dead letters", "dead letter" },
 	};
 	bool any = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		if (!parts[i].known)
 			continue;
-		buf_printf(out, "%s%s %s", any ? ", " : "", text_human_rows((uint64_t)parts[i].n).s, parts[i].what);
+		buf_printf(out, "%s%s %s", any ? ", " : "", text_human_rows((uint64_t)parts[i].n).s,
+			   parts[i].n == 1 ? parts[i].one : parts[i].what);
 		any = true;
 	}
 }
 
-void block_put(const struct out *out, const struct standing *s, const struct track *t, const struct strvec *why)
+void block_put(const struct out *out, const struct standing *s, const struct track *t, const struct strvec *why, size_t most)
 {
 	CLEANUP(buf_free) struct buf text = BUF_INIT(TEXT_MAX);
 	CLEANUP(buf_free) struct buf clean = BUF_INIT(TEXT_MAX);
@@ -54,7 +54,7 @@ void block_put(const struct out *out, const struct standing *s, const struct tra
 	text_add_wrapped(&wrapped, clean.data, INDENT, out->width);
 	buf_printf(&text, "\n%*s%s%s%s%s\n", INDENT, "", out_style_on(style, out->color), s->state, out_style_off(style, out->color),
 		   wrapped.len > head ? wrapped.data + head : "");
-	for (size_t i = 0; i < why->n && i < WHY_MAX; i++) {
+	for (size_t i = 0; i < why->n && i < most; i++) {
 		buf_reset(&clean);
 		text_add_printable(&clean, why->v[i]);
 		text_add_wrapped(&text, clean.data, INDENT, out->width);

@@ -11,8 +11,8 @@
 
 enum out_style block_state_style(const char *state);
 
-/* On a screen: bar, rate and time left; state and jobs; what holds it up. */
-void block_put(const struct out *out, const struct standing *s, const struct track *t, const struct strvec *why);
+/* On a screen: bar, rate and time left; state and jobs; what holds it up, @most reasons. */
+void block_put(const struct out *out, const struct standing *s, const struct track *t, const struct strvec *why, size_t most);
 
 /* Where there is no terminal: one line for each look. @t NULL: there is no pace. */
 void block_put_line(const struct out *out, const struct standing *s, const struct track *t, const struct strvec *why);

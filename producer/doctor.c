@@ -94,6 +94,19 @@ void doctor_advise(struct doctor *d, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* There are few, and those of one severity stay as they were found. */
+void doctor_sort(struct doctor *d)
+{
+	for (size_t i = 1; i < d->nfound; i++) {
+		struct finding f = d->found[i];
+		size_t at = i;
+
+		for (; at > 0 && d->found[at - 1].severity > f.severity; at--)
+			d->found[at] = d->found[at - 1];
+		d->found[at] = f;
+	}
+}
+
 bool doctor_has(const struct doctor *d, enum doctor_severity s)
 {
 	for (size_t i = 0; i < d->nfound; i++)

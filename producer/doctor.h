@@ -65,6 +65,9 @@ MUST_CHECK int doctor_look_at(struct doctor *d, struct standing *s, struct err *
 /* Nobody answers any more, for this reason: a finding. */
 void doctor_say_away(struct doctor *d, const struct err *why);
 
+/* The weightiest first. */
+void doctor_sort(struct doctor *d);
+
 bool doctor_has(const struct doctor *d, enum doctor_severity s);
 void doctor_close(struct doctor *d);
 

@@ -85,8 +85,8 @@ static void say_why_not(struct doctor *d, const PGresult *res)
 	int64_t elsewhere = pg_i64(res, 0, "elsewhere"), cannot = pg_i64(res, 0, "cannot");
 
 	if (cannot > 0) {
-		doctor_say(d, DOCTOR_ERROR, "%" PRId64 " workers cannot read it (%.80s: %.200s)", cannot, pg_str(res, 0, "who"),
-			   pg_str(res, 0, "why"));
+		doctor_say(d, DOCTOR_ERROR, "%" PRId64 " worker%s cannot read it (%.80s: %.200s)", cannot, text_s((uint64_t)cannot),
+			   pg_str(res, 0, "who"), pg_str(res, 0, "why"));
 		doctor_advise(
 			d,
 			"use workers of the version that registered it (%s?), or register the file again: drover pause %s; drover amend %s FILE; drover resume %s",
@@ -102,7 +102,7 @@ static void say_why_not(struct doctor *d, const PGresult *res)
 	}
 	if (elsewhere > 0 && d->now->workers_may == 0 && cannot == 0) {
 		doctor_say(d, DOCTOR_ERROR,
-			   "none of the %" PRId64 " workers that are alive may work for it: they are for other migrations (--migration)",
+			   "none of the workers that are alive (%" PRId64 ") may work for it: they are for other migrations (--migration)",
 			   elsewhere);
 		doctor_advise(d, "drover-worker --migration %s", d->now->name);
 	}

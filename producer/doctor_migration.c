@@ -104,8 +104,8 @@ static void say_retrying(struct doctor *d, const PGresult *res)
 
 	if (pg_i64(res, 0, "retrying") == 0)
 		return;
-	doctor_say(d, DOCTOR_NOTE, "%s rows wait for their next attempt, the first for another %s, the last for another %s",
-		   text_human_rows((uint64_t)pg_i64(res, 0, "retrying")).s,
+	doctor_say(d, DOCTOR_NOTE, "%s row%s for the next attempt, the first for another %s, the last for another %s",
+		   text_human_rows((uint64_t)pg_i64(res, 0, "retrying")).s, pg_i64(res, 0, "retrying") == 1 ? " waits" : "s wait",
 		   text_human_duration((uint64_t)(next_s > 0 ? next_s : 0) * 1000).s,
 		   text_human_duration((uint64_t)(last_s > 0 ? last_s : 0) * 1000).s);
 	doctor_advise(d, "see their errors: drover failed %s --state retrying", d->now->name);
@@ -212,6 +212,7 @@ int doctor_dead(struct doctor *d, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	const struct standing *s = d->now;
+	bool cancelled = standing_is(s, "cancelled");
 	char id[16];
 	const char *params[] = { id };
 	int rc;
@@ -222,10 +223,15 @@ int doctor_dead(struct doctor *d, struct err *err)
 	rc = pg_exec(d->con->pg, SQL_DOCTOR_DEAD, 1, params, &res, err);
 	if (rc != 0 || PQntuples(res) == 0)
 		return rc;
-	doctor_say(d, DOCTOR_ERROR, "%s dead letters: rows that could not be migrated; %s of one kind: %s%s%.100s: %.200s",
-		   text_human_rows((uint64_t)s->dead).s, text_human_rows((uint64_t)pg_i64(res, 0, "n")).s, pg_str(res, 0, "sqlstate"),
-		   pg_null(res, 0, "constraint_name") ? "" : " ", pg_str(res, 0, "constraint_name"), pg_str(res, 0, "message"));
-	doctor_advise(d, "drover failed show %s; mend the data or the rule; then: drover retry all --migration %s", pg_str(res, 0, "id"),
-		      s->name);
+	doctor_say(d, cancelled ? DOCTOR_NOTE : DOCTOR_ERROR,
+		   "%s dead letter%s: rows that could not be migrated; %s of one kind: %s%s%.100s: %.200s",
+		   text_human_rows((uint64_t)s->dead).s, text_s((uint64_t)s->dead), text_human_rows((uint64_t)pg_i64(res, 0, "n")).s,
+		   pg_str(res, 0, "sqlstate"), pg_null(res, 0, "constraint_name") ? "" : " ", pg_str(res, 0, "constraint_name"),
+		   pg_str(res, 0, "message"));
+	if (cancelled)
+		doctor_advise(d, "they stay while it is cancelled; to be rid of them: drover flush --migration %s", s->name);
+	else
+		doctor_advise(d, "drover failed show %s; mend the data or the rule; then: drover retry all --migration %s",
+			      pg_str(res, 0, "id"), s->name);
 	return 0;
 }

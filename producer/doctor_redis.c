@@ -88,7 +88,7 @@ static int say_server(struct doctor *d, struct err *err)
 		}
 		if (says(info, "\naof_enabled:0") && !has_snapshots(d)) {
 			doctor_say(
-				d, DOCTOR_WARNING,
+				d, DOCTOR_NOTE,
 				"Redis keeps nothing on its disk: a restart empties it; nothing is lost, the jobs are pushed again from the ledger");
 			doctor_advise(d, "if the wait for that matters: redis-cli CONFIG SET appendonly yes (and the same in redis.conf)");
 		}
@@ -166,7 +166,7 @@ int doctor_redis(struct doctor *d, struct err *err)
 		return err_set(err, rc, "%s", why.msg);
 	if (rc != 0) {
 		snprintf(d->fleet.redis, sizeof(d->fleet.redis), "%.299s", why.msg);
-		doctor_say(d, DOCTOR_ERROR, "Redis does not answer: %s", why.msg);
+		doctor_say(d, DOCTOR_ERROR, "Redis does not answer from here: %s", why.msg);
 		doctor_advise(
 			d,
 			"mend it or the way to it (REDIS_URL says where it is); all jobs wait for it and go on by themselves, nothing is lost");
@@ -198,8 +198,9 @@ static int say_leases(struct doctor *d, const struct queue *q, struct err *err)
 	}
 	if (idle_ms > 0) {
 		doctor_say(d, DOCTOR_ERROR,
-			   "%s%zu jobs are leased to workers that do not renew their leases (%s, for %s), and no worker takes them over",
-			   reply->elements == OVER_MAX ? "at least " : "", reply->elements, who, text_human_duration(idle_ms).s);
+			   "%s%zu job%s leased to workers that do not renew their leases (%s, for %s), and no worker takes over",
+			   reply->elements == OVER_MAX ? "at least " : "", reply->elements, reply->elements == 1 ? " is" : "s are", who,
+			   text_human_duration(idle_ms).s);
 		doctor_advise(d, "start a worker that may work for %s, or see why those that are alive do not take them: drover workers",
 			      d->now->name);
 	}
@@ -221,8 +222,8 @@ static int say_delayed(struct doctor *d, const struct queue *q, struct err *err)
 	if (rc == 0 && first->elements == 2 && time->elements == 2) {
 		double due_ms = strtod(first->element[1]->str, NULL) - strtod(time->element[0]->str, NULL) * 1000;
 
-		doctor_say(d, DOCTOR_NOTE, "%s jobs wait in Redis for their next attempt, the first of them for another %s",
-			   text_human_rows(d->now->depth.delayed).s,
+		doctor_say(d, DOCTOR_NOTE, "%s job%s in Redis for the next attempt, the first for another %s",
+			   text_human_rows(d->now->depth.delayed).s, d->now->depth.delayed == 1 ? " waits" : "s wait",
 			   text_human_duration(due_ms > 0 && due_ms < 1e12 ? (uint64_t)due_ms : 0).s);
 		doctor_advise(d, "nothing has to be done; the waits are the setting backoff: drover config %s backoff", d->now->name);
 	}
@@ -249,8 +250,8 @@ int doctor_queue(struct doctor *d, struct err *err)
 	    d->now->lanes_busy == 0) {
 		doctor_say(
 			d, DOCTOR_NOTE,
-			"%s batches are not done, and Redis has no job of this migration: it has lost them, or they are about to be pushed",
-			text_human_rows((uint64_t)d->now->incomplete).s);
+			"Redis has no job of this migration, of which %s batch%s not done: it has lost the jobs, or they are about to be pushed",
+			text_human_rows((uint64_t)d->now->incomplete).s, d->now->incomplete == 1 ? " is" : "es are");
 		doctor_advise(d, "nothing has to be done while a worker or a producer runs: it pushes them again within 20 s");
 	}
 	if (rc == ST_INTERRUPTED)

@@ -51,10 +51,12 @@ static void say_replication(struct doctor *d, const PGresult *res)
 int doctor_server(struct doctor *d, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	int64_t hidden;
 	int rc = pg_exec(d->con->pg, SQL_DOCTOR_SERVER, 0, NULL, &res, err);
 
 	if (rc != 0)
 		return rc;
+	hidden = pg_i64(res, 0, "hidden");
 	snprintf(d->role, sizeof(d->role), "%s", pg_str(res, 0, "role"));
 	d->deadlock_ms = pg_i64(res, 0, "deadlock_ms");
 	d->worker_sessions = pg_i64(res, 0, "worker_sessions");
@@ -69,9 +71,9 @@ int doctor_server(struct doctor *d, struct err *err)
 	}
 	say_connections(d, res);
 	say_replication(d, res);
-	if (pg_i64(res, 0, "hidden") > 0) {
-		doctor_say(d, DOCTOR_NOTE, "what %" PRId64 " sessions of other roles run, and since when, is hidden from the role %s",
-			   pg_i64(res, 0, "hidden"), d->role);
+	if (hidden > 0) {
+		doctor_say(d, DOCTOR_NOTE, "what %" PRId64 " session%s of other roles %s, and since when, is hidden from the role %s",
+			   hidden, text_s((uint64_t)hidden), hidden == 1 ? "runs" : "run", d->role);
 		doctor_advise(d, "GRANT pg_monitor TO %s", d->role);
 	}
 	return 0;

@@ -37,7 +37,8 @@ int fleet_read(struct console *con, const struct cli_call *call, struct fleet *r
 		return rc;
 	fleet_count(&f, res);
 	rc = f.redis_asked ? console_redis(con, call, &redis) : 0;
-	if (rc == ST_INTERRUPTED)
+	/* A URL that says nothing is no outage. */
+	if (rc == ST_INTERRUPTED || rc == ST_INPUT)
 		return err_set(err, rc, "%s", redis.msg);
 	if (rc != 0)
 		snprintf(f.redis, sizeof(f.redis), "%.299s", redis.msg);
@@ -205,7 +206,9 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 	if (!s->settings.is_enabled)
 		say(out, "switched off by the setting is_enabled; to switch on: drover config %s is_enabled=on", s->name);
 	if (f->redis[0] != '\0')
-		say(out, "Redis does not answer: %s; everything waits for it, nothing is lost", f->redis);
+		say(out,
+		    "Redis does not answer from here: %s; if the workers cannot reach it either, everything waits for it, and nothing is lost",
+		    f->redis);
 	if (!s->scan_done && !s->producing)
 		say(out, "the table is not scanned to its end and no producer runs: drover produce %s", s->name);
 	if (work && f->alive == 0)
@@ -213,9 +216,10 @@ static void say_blocked(const struct standing *s, const struct fleet *f, struct 
 	else if (s->scan_done && f->alive == 0 && !s->producing)
 		say(out, "no worker is alive to look for rows that turned up meanwhile: start one with drover-worker");
 	else if (work && s->workers_may == 0)
-		say(out, "none of the %u workers that are alive may or can work for it: drover workers says why", f->alive);
+		say(out, "none of the workers that are alive (%u) may or can work for it: drover workers says why", f->alive);
 	else if (work && s->workers_able == 0)
-		say(out, "all %" PRId64 " workers are paused, draining or waiting for a server", s->workers_may);
+		say(out, "no worker takes its jobs: %" PRId64 " %s paused, draining or waiting for a server", s->workers_may,
+		    s->workers_may == 1 ? "is" : "are");
 	if (s->lock[0] != '\0')
 		say(out, "%s", s->lock);
 	if (work && s->workers_able > 0 && s->settings.is_enabled && s->idle_s >= STANDING_STALLED_S)
@@ -256,7 +260,9 @@ void standing_why(const struct standing *s, const struct fleet *f, struct strvec
 		say(out, "no worker is alive for the replays: start some with drover-worker");
 	}
 	if (s->waiting > 0)
-		say(out, "%s rows wait for a replay or another attempt", text_human_rows((uint64_t)s->waiting).s);
+		say(out, "%s row%s for a replay or another attempt", text_human_rows((uint64_t)s->waiting).s,
+		    s->waiting == 1 ? " waits" : "s wait");
 	if (s->dead > 0)
-		say(out, "%s dead letters: drover failed %s --group", text_human_rows((uint64_t)s->dead).s, s->name);
+		say(out, "%s dead letter%s: drover failed %s --group", text_human_rows((uint64_t)s->dead).s, text_s((uint64_t)s->dead),
+		    s->name);
 }

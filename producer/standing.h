@@ -67,7 +67,7 @@ struct standing {
 	enum bound bound;  /* what sets the pace */
 };
 
-/* Who works at all. @ret: zeros, or as the last look left it. */
+/* Who works at all. @ret: zeros, or as the last look left it. Redis away is no error; ST_INPUT: its URL is none. */
 MUST_CHECK int fleet_read(struct console *con, const struct cli_call *call, struct fleet *ret, struct err *err);
 
 /* Add the rows of migrations_workers() up. */

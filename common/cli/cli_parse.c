@@ -11,6 +11,7 @@
 #define WORDS_MAX 100000 /* positional arguments: `retry` takes many ids */
 #define GIVEN_MAX 4096   /* repetitions of one option */
 #define NAMES_MAX 256    /* commands, or options of one command */
+#define OWNERS_MAX 4000  /* bytes */
 
 /* ------------------------------------------------------------ looking up */
 
@@ -54,16 +55,13 @@ static int misplaced_server(struct err *err)
 }
 
 /* Any command's: before the command is known, to tell values from words. */
-static const struct cli_option *find_anywhere(const struct cli_program *program, const char *word, const struct cli_command **ret_owner)
+static const struct cli_option *find_anywhere(const struct cli_program *program, const char *word)
 {
 	const struct cli_option *o = find_option(program, NULL, word);
 	const struct cli_command *c;
 
-	*ret_owner = NULL;
-	for (size_t i = 0; o == NULL && (c = cli_command_at(program, i)) != NULL; i++) {
+	for (size_t i = 0; o == NULL && (c = cli_command_at(program, i)) != NULL; i++)
 		o = find_option(program, c, word);
-		*ret_owner = c;
-	}
 	return o;
 }
 
@@ -77,7 +75,6 @@ static bool takes_next_word(const struct cli_option *o, const char *word)
 /* The first two words that are neither options nor their values. */
 static size_t first_words(const struct cli_program *program, int argc, char **argv, const char *words[2])
 {
-	const struct cli_command *owner;
 	size_t n = 0;
 
 	for (int i = 1; i < argc && n < 2; i++) {
@@ -89,7 +86,7 @@ static size_t first_words(const struct cli_program *program, int argc, char **ar
 			words[n++] = argv[i];
 			continue;
 		}
-		o = find_anywhere(program, argv[i], &owner);
+		o = find_anywhere(program, argv[i]);
 		if (o != NULL && takes_next_word(o, argv[i]))
 			i++;
 	}
@@ -148,10 +145,23 @@ static const char *command_name(const struct cli_call *call)
 	return call->command != NULL ? call->command->name : call->program->name;
 }
 
+/* "'run', 'produce'": the commands that have it, "" where none has. */
+static void add_owners(const struct cli_program *program, const char *word, struct buf *out)
+{
+	const struct cli_option *o;
+	const struct cli_command *c;
+
+	for (size_t i = 0; (c = cli_command_at(program, i)) != NULL; i++) {
+		o = find_option(program, c, word);
+		if (o != NULL && !o->hidden)
+			buf_printf(out, "%s'%s'", out->len > 0 ? ", " : "", c->name);
+	}
+}
+
 static int unknown_option(const struct cli_call *call, const char *word, struct err *err)
 {
+	CLEANUP(buf_free) struct buf owners = BUF_INIT(OWNERS_MAX);
 	const char *names[NAMES_MAX + 1];
-	const struct cli_command *owner;
 	const struct cli_option *o;
 	char name[128];
 	size_t n = 0;
@@ -162,9 +172,9 @@ static int unknown_option(const struct cli_call *call, const char *word, struct 
 		if (!o->hidden)
 			names[n++] = o->name;
 	names[n] = NULL;
-	o = find_anywhere(call->program, word, &owner);
-	if (o != NULL && owner != NULL && !o->hidden)
-		return err_set(err, ST_USAGE, "'%s' has no option '%s': it belongs to '%s'", command_name(call), name, owner->name);
+	add_owners(call->program, word, &owners);
+	if (owners.len > 0)
+		return err_set(err, ST_USAGE, "'%s' has no option '%s': it belongs to %s", command_name(call), name, owners.data);
 	nearest = text_nearest(name, names);
 	if (nearest != NULL)
 		return err_set(err, ST_USAGE, "unknown option '%s': did you mean '%s'?", name, nearest);

@@ -71,6 +71,12 @@ struct text_short text_human_bytes(uint64_t bytes);        /* "512 B", "1.5 kB",
 struct text_short text_human_rate(double per_s);           /* "1,234/s", "3.5/s" */
 struct text_short text_human_percent(double share_0_to_1); /* "43%"; never "100%" before it is, nor "0%" after a start */
 
+/* What makes a noun one of @n: "s", unless it is one. */
+static inline const char *text_s(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 /* Wall-clock milliseconds since 1970 -> "2024-05-01T12:00:00.123Z". */
 struct text_short text_iso8601(int64_t wall_ms);
 

@@ -6,6 +6,7 @@
 #include "pg/pg_sync.h"
 #include "producer/console.h"
 
+#define KEY_MAX 64
 #define VALUE_MAX 400 /* bytes of a value as it is printed */
 
 static const struct cli_example examples[] = {
@@ -41,9 +42,11 @@ static void explain_unknown(struct err *err)
 {
 	struct err why = *err;
 
+	size_t n = strlen(why.msg);
+
 	err_set(err, ST_NOT_FOUND,
-		"%s. Before it is produced, its settings go into its file (-- drover: batch-size 500), or are set for all: drover config KEY=VALUE",
-		why.msg);
+		"%s%s Before it is produced, its settings go into its file (-- drover: batch-size 500), or are set for all: drover config KEY=VALUE",
+		why.msg, n > 0 && why.msg[n - 1] == '?' ? "" : ".");
 }
 
 static bool assigns(char *const *words)
@@ -108,6 +111,11 @@ static int load(struct console *con, const struct request *r, struct settings *s
 	return 0;
 }
 
+static const char *origin_of(const PGresult *origins, enum setting_id id, bool registered)
+{
+	return id == SETTING_BATCH_SIZE && registered ? "registration" : origin_name(origins, row_of(origins, setting_table[id].name));
+}
+
 static void show_one(struct out *out, const struct settings *s, enum setting_id id, const PGresult *origins, bool registered)
 {
 	CLEANUP(buf_free) struct buf value = BUF_INIT(VALUE_MAX);
@@ -118,7 +126,7 @@ static void show_one(struct out *out, const struct settings *s, enum setting_id 
 	out_text(out, t->name);
 	out_text(out, value.data);
 	out_text(out, t->unit);
-	out_text(out, id == SETTING_BATCH_SIZE && registered ? "registration" : origin_name(origins, row));
+	out_text(out, origin_of(origins, id, registered));
 	out_text(out, t->def);
 	out_text(out, row < 0 ? NULL : pg_opt(origins, row, "updated_at"));
 	out_text(out, row < 0 ? NULL : pg_opt(origins, row, "updated_by"));
@@ -169,20 +177,26 @@ static int show_value(struct console *con, const struct cli_call *call, const st
 
 /* ------------------------------------------------------------ changing */
 
+/* What stands before the "=" of @word, in @key of KEY_MAX bytes. */
+static const char *key_of(const char *word, char *key)
+{
+	snprintf(key, KEY_MAX, "%.*s", (int)strcspn(word, "="), word);
+	return key;
+}
+
 /* Check one "KEY=VALUE"; *@ret_key is a setting's own name, @value what is to be stored, empty: unset. */
 static int read_assignment(const char *word, const char **ret_key, struct buf *value, struct err *err)
 {
 	const char *equals = strchr(word, '=');
-	char key[64];
+	char key[KEY_MAX];
 	struct settings s;
 	const struct setting *t;
 	int rc;
 
 	if (equals == NULL)
 		return err_set(err, ST_USAGE, "'%s' is no KEY=VALUE", word);
-	snprintf(key, sizeof(key), "%.*s", (int)(equals - word), word);
 	settings_defaults(&s);
-	t = settings_find(key);
+	t = settings_find(key_of(word, key));
 	/* An unknown name gets its error from settings_set(), even when it is to be unset. */
 	rc = t != NULL && equals[1] == '\0' ? 0 : settings_set(&s, key, equals + 1, err);
 	if (rc != 0 || t == NULL)
@@ -204,6 +218,87 @@ static int assign(struct console *con, const struct cli_call *call, const struct
 	return migrations_configure(con->pg, r->one ? &r->m : NULL, key, value.len > 0 ? value.data : NULL, console_actor(con, call), err);
 }
 
+struct change {
+	enum setting_id id;
+	bool unset; /* to what is in force without it */
+	const char *origin;
+};
+
+/* "tries: 3 -> 4". @before NULL: it could not be read. */
+static void show_change(struct out *out, const struct change *c, const struct settings *before, const struct settings *now)
+{
+	CLEANUP(buf_free) struct buf old = BUF_INIT(VALUE_MAX);
+	CLEANUP(buf_free) struct buf value = BUF_INIT(VALUE_MAX);
+	const char *name = setting_table[c->id].name;
+
+	if (before != NULL)
+		settings_print(before, c->id, &old);
+	settings_print(now, c->id, &value);
+	out_note(out, "%s: %s -> %s%s%s%s", name, before != NULL ? old.data : "?", value.data, c->unset ? " (" : "",
+		 c->unset ? c->origin : "", c->unset ? ")" : "");
+	if (out->format == OUT_HUMAN)
+		return;
+	out_text(out, name);
+	out_text(out, before != NULL ? old.data : NULL);
+	out_text(out, value.data);
+	out_text(out, c->origin);
+}
+
+static int show_changes(struct console *con, const struct cli_call *call, const struct request *r, const struct settings *before,
+			struct err *err)
+{
+	static const struct out_column change_columns[] = {
+		{ "key", NULL, .type = OUT_STR },
+		{ "old", NULL, .type = OUT_STR },
+		{ "value", NULL, .type = OUT_STR },
+		{ "origin", NULL, .type = OUT_STR },
+	};
+	CLEANUP(pg_result_freep) PGresult *origins = NULL;
+	CLEANUP(out_close) struct out out = { 0 };
+	struct settings now;
+	bool registered;
+	int rc = load(con, r, &now, &origins, &registered, err);
+
+	if (rc != 0)
+		return rc;
+	out_open(&out, call);
+	if (out.format != OUT_HUMAN)
+		out_table(&out, change_columns, ARRAY_SIZE(change_columns));
+	for (char **w = r->words; *w != NULL; w++) {
+		char key[KEY_MAX];
+		struct change c = { .unset = strchr(*w, '=')[1] == '\0' };
+
+		c.id = (enum setting_id)(settings_find(key_of(*w, key)) - setting_table);
+		c.origin = origin_of(origins, c.id, registered);
+		show_change(&out, &c, before, &now);
+	}
+	return out.format != OUT_HUMAN ? out_end(&out, NULL, err) : 0;
+}
+
+static int change(struct console *con, const struct cli_call *call, const struct request *r, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *origins = NULL;
+	struct err why = ERR_INIT;
+	struct settings before;
+	bool registered;
+	int known, rc = 0;
+
+	/* All are checked before the first is changed. */
+	for (char **w = r->words; *w != NULL && rc == 0; w++)
+		rc = assign(con, call, r, *w, false, err);
+	if (rc != 0)
+		return rc;
+	known = load(con, r, &before, &origins, &registered, &why);
+	if (known != 0 && known != ST_INPUT) /* what cannot be read is put right so */
+		return err_set(err, known, "%s", why.msg);
+	for (char **w = r->words; *w != NULL && rc == 0; w++)
+		rc = assign(con, call, r, *w, true, err);
+	if (rc != 0)
+		return rc;
+	console_ring(con, call);
+	return show_changes(con, call, r, known == 0 ? &before : NULL, err);
+}
+
 static int run(const struct cli_call *call, void *ctx, struct err *err)
 {
 	struct console *con = ctx;
@@ -216,15 +311,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 		return show(con, call, &r, err);
 	if (r.words[1] == NULL && settings_find(r.words[0]) != NULL)
 		return show_value(con, call, &r, settings_find(r.words[0]), err);
-	/* All are checked before the first is changed. */
-	for (char **w = r.words; *w != NULL && rc == 0; w++)
-		rc = assign(con, call, &r, *w, false, err);
-	for (char **w = r.words; *w != NULL && rc == 0; w++)
-		rc = assign(con, call, &r, *w, true, err);
-	if (rc != 0)
-		return rc;
-	console_ring(con, call);
-	return show(con, call, &r, err);
+	return change(con, call, &r, err);
 }
 
 const struct cli_command config_command = {
@@ -234,7 +321,7 @@ const struct cli_command config_command = {
 	.complete = "migrations",
 	.summary = "read or change run-time settings, for all or for one migration",
 	.help = "Effective within a second, on every worker and the producer. What is set for a migration beats what its file says, which beats what "
-		"is set for all, which beats the default. `KEY=` with nothing behind it unsets. Every change is checked first, and is an event in the audit trail.",
+		"is set for all, which beats the default. `KEY=` with nothing behind it unsets. Every change is checked first, told as `key: old -> new`, and is an event in the audit trail.",
 	.examples = examples,
 	.run = run,
 };

@@ -180,6 +180,7 @@ static int run(const struct cli_call *call, void *ctx, struct err *err)
 
 	if (rc != 0)
 		return rc;
+	doctor_sort(&d);
 	out_open(&out, call);
 	if (out.format == OUT_HUMAN)
 		show(&d, &out, res, cli_flag(call, "--quiet"));

@@ -50,7 +50,7 @@ static void judge(const struct cli_call *call, const struct fleet *f, const stru
 		say_alert(out, "paused by %s%s%s", s->by != NULL ? s->by : "somebody", s->reason != NULL ? ": " : "",
 			  s->reason != NULL ? s->reason : "");
 	if (s->dead > 0 && (uint64_t)s->dead > cli_u64(call, "--max"))
-		say_alert(out, "%s dead letters", text_human_rows((uint64_t)s->dead).s);
+		say_alert(out, "%s dead letter%s", text_human_rows((uint64_t)s->dead).s, text_s((uint64_t)s->dead));
 	if (running && !s->scan_done && !s->producing)
 		say_alert(out, "not scanned to its end and no producer runs");
 	if (work && !standing_is(s, "paused") && !standing_is(s, "cancelled") && s->workers_able == 0)

@@ -25,6 +25,7 @@
 #define FRAME_MAX (1u << 20)
 #define RESIZE_MS 100 /* between looks at the terminal's size */
 #define BLOCK_LINES 3 /* of a migration on a screen, at least */
+#define LIST_WHY 2    /* reasons of each of several */
 #define PROBE_MS 5000 /* between questions for CPU: each takes some of it */
 
 static const struct cli_option options[] = {
@@ -106,11 +107,12 @@ static const struct out_column columns[] = {
 	{ "why_text", "why", .type = OUT_STR, .below = true, .where = OUT_ONLY_HUMAN },
 };
 
-/* Beside the bar, and on a screen of 24 lines: without what never changes, what the bar says, and sums. */
+/* Below the block, and on a screen of 24 lines: without what never changes, what the block says, and sums. */
 static void choose_for_screen(struct out_column chosen[ARRAY_SIZE(columns)])
 {
-	static const char *const left_out[] = { "table",         "mode",    "ledger_only", "done", "rows_expected",
-						"rows_finished", "ignored", "rate",        "left", NULL };
+	static const char *const left_out[] = { "name",          "state",         "table",      "mode",     "ledger_only", "done",
+						"rows_expected", "rows_finished", "failed",     "ignored",  "rate",        "left",
+						"backlog",       "delayed",       "lanes_busy", "why_text", NULL };
 
 	memcpy(chosen, columns, sizeof(columns));
 	for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
@@ -307,6 +309,9 @@ static int show_row(struct watch *w, struct out *out, const PGresult *res, int r
 	standing_why(&s, &w->fleet, &why);
 	w->over = standing_over(&s);
 	w->has_dead = s.dead > 0;
+	/* With NAME what everybody looks for comes first: a small screen cuts the fields below. */
+	if (how == SHOW_FULL && w->screen.on)
+		block_put(out, &s, track, &why, STANDING_WHY_MAX);
 	if (how == SHOW_FULL)
 		put_full(out, &s, &why);
 	else if (how == SHOW_LIST)
@@ -314,7 +319,7 @@ static int show_row(struct watch *w, struct out *out, const PGresult *res, int r
 	else if (how == SHOW_LINES)
 		block_put_line(out, &s, track, &why);
 	else
-		block_put(out, &s, track, &why);
+		block_put(out, &s, track, &why, LIST_WHY);
 	return 0;
 }
 
@@ -352,7 +357,7 @@ static void note_redis(const struct watch *w, struct out *out)
 	if (!w->fleet.redis_asked)
 		out_note(out, "REDIS_URL is not set, so the backlog is not known");
 	else if (w->fleet.redis[0] != '\0')
-		out_note(out, "the backlog is not known: %s", w->fleet.redis);
+		out_note(out, "the backlog is not known, since Redis does not answer from here: %s", w->fleet.redis);
 }
 
 static enum showing how_to_show(const struct watch *w, const struct out *out)
@@ -433,7 +438,7 @@ static void put_head(const struct watch *w, const struct out *out, const char *a
 	if (!f->redis_asked)
 		buf_puts(&text, "REDIS_URL is not set");
 	else
-		buf_printf(&text, "Redis %s%s", f->redis[0] == '\0' ? "answers" : "is away: ", f->redis);
+		buf_printf(&text, "Redis %s%s", f->redis[0] == '\0' ? "answers" : "does not answer from here: ", f->redis);
 	if (away != NULL) {
 		buf_reset(&text);
 		buf_printf(&text, "PostgreSQL is away, waiting; below is what was seen last: %s", away);
@@ -476,12 +481,6 @@ static int frame(struct watch *w, struct out *out, char **body, struct err *err)
 	if (out->file == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
 	rc = look(w, out, true, err);
-	if (rc == 0 && w->id != 0 && w->tracks.n > 0) {
-		CLEANUP(buf_free) struct buf line = BUF_INIT(4096);
-
-		progress_render(&w->tracks.v[0].progress, out->width, out->color, &line);
-		fprintf(out->file, "\n%s\n", line.data);
-	}
 	if (rc == 0)
 		out_note(out, "\nEvery %s. Ctrl-C ends this; the migrations go on.",
 			 text_human_duration(cli_duration_ms(w->call, "--interval")).s);

@@ -1,5 +1,6 @@
 -- doctor_server: what may keep the whole server from being worked with. Needs no rights; what only members of pg_read_all_stats see is counted as hidden.
--- Returns one row: role (quoted), standby, read_only, connections, connections_max, hidden (sessions of other roles), worker_sessions (connections of workers and
+-- Returns one row: role (quoted), standby, read_only, connections, connections_max, hidden (sessions of other roles, without background processes: of
+-- those that are hidden nothing but role and database is shown), worker_sessions (connections of workers and
 -- their lanes), deadlock_ms, lag_ms, lag_mb (of the standby that is furthest behind), slot, slot_mb (that keeps the most WAL), archive_failed (the file whose
 -- archiving fails now).
 WITH act AS MATERIALIZED (
@@ -15,7 +16,7 @@ SELECT pg_catalog.quote_ident(current_user) AS role, pg_catalog.pg_is_in_recover
        pg_catalog.current_setting('default_transaction_read_only')::boolean AS read_only,
        (SELECT pg_catalog.count(*) FROM act WHERE usesysid IS NOT NULL AND (backend_type = 'client backend' OR backend_type IS NULL)) AS connections,
        pg_catalog.current_setting('max_connections')::integer - pg_catalog.current_setting('superuser_reserved_connections')::integer AS connections_max,
-       (SELECT pg_catalog.count(*) FROM act WHERE hidden) AS hidden,
+       (SELECT pg_catalog.count(*) FROM act WHERE hidden AND usesysid IS NOT NULL AND datname IS NOT NULL) AS hidden,
        (SELECT pg_catalog.count(*) FROM act WHERE datname = pg_catalog.current_database() AND (application_name = 'drover-worker' OR application_name LIKE 'drover %/%'))
          AS worker_sessions,
        (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout') AS deadlock_ms,

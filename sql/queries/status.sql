@@ -50,6 +50,6 @@ SELECT s.*,
       LEFT JOIN (
         SELECT d ->> 'migration' AS name, count(*) AS lanes_busy
           FROM drover.workers AS w CROSS JOIN LATERAL jsonb_array_elements(w.doing) AS d
-         WHERE w.heartbeat_at > now() - interval '15 s' GROUP BY 1) AS d ON d.name = m.name
+         WHERE w.heartbeat_at > now() - interval '15 s' AND w.state <> 'waiting' GROUP BY 1) AS d ON d.name = m.name
      WHERE $1::integer = 0 OR m.id = $1::integer) AS s
  ORDER BY s.id

@@ -63,6 +63,7 @@ def one_line(result):
     (["pause"], 2, "NAME"),
     (["failed", "--limit", "x"], 2, "--limit"),
     (["retry"], 2, "which dead letters"),
+    (["retry", "all", "--limit", "5"], 2, "'retry' has no option '--limit': it belongs to 'run', 'produce', "),
     (["retry", "5-"], 2, "such as 7"),
     (["retry", "9-5"], 2, "empty"),
     (["retry", "all", "7"], 2, "not both"),
@@ -140,10 +141,14 @@ def test_status_of_all_and_of_one(ledger, drover):
     assert re.search(r"0002_money +running", drover.run("status").out)
 
 
+def test_a_redis_url_that_is_none_is_an_error_and_no_outage(ledger, drover):
+    assert "the Redis URL" in one_line(drover.run("status", env={"REDIS_URL": "http://foo"}, rc=1))
+
+
 def test_status_works_without_redis(ledger, redis, drover):
     redis.kill()
     result = drover.run("status", "0001_pages")
-    assert "Redis does not answer" in result.out
+    assert "Redis does not answer from here" in result.out
     assert drover.run("status", "0001_pages", "--json").json["backlog"] is None
     assert "REDIS_URL is not set" in drover.run("status", env={"REDIS_URL": None}).out
 
@@ -156,7 +161,7 @@ def test_status_says_why(ledger, drover):
     ledger.sql("INSERT INTO drover.batches (migration_id, first_key, last_key, rows) VALUES (1, '{a,1}', '{a,9}', 9)")
     assert "no producer runs: drover produce 0001_pages" in why() and "no worker is alive" in why() and "24 dead letters" in why()
     ledger.sql("INSERT INTO drover.workers (name, host, pid, version, lanes, state) VALUES ('w', 'h', 1, '1', 4, 'paused')")
-    assert "all 1 workers are paused, draining or waiting for a server" in why()
+    assert "no worker takes its jobs: 1 is paused, draining or waiting for a server" in why()
     drover.run("config", "0001_pages", "is_enabled=off", "processing_interval_ms=1500")
     assert "is_enabled" in why() and "pauses 1.5s" in why()
     drover.run("pause", "0001_pages", "--reason", "Black Friday")
@@ -216,6 +221,19 @@ def test_watch_is_a_screen_that_is_redrawn_in_place(ledger, drover):
     last = frame[frame.rindex("\x1b[H"):]
     assert all(len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) <= 40 for line in last.splitlines()), last
     assert termios.tcgetattr(watch.side) == watch.before
+    watch.close()
+
+
+def test_watch_of_one_on_a_small_terminal_shows_first_how_far_and_what_holds_it_up(ledger, drover):
+    ledger.sql("UPDATE drover.migrations SET scan_done_at = NULL, rows_scanned = 500")
+    watch = Terminal(drover, "status", "0001_pages", "--watch", "--interval", "100ms", rows=24, columns=80)
+    frame = watch.read(r"\x1b\[H[^\n]*0 of 0 workers.*\x1b\[J")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frame[frame.rindex("\x1b[H"):])
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    assert lines[1].startswith("0001_pages [") and lines[2].startswith("running, 0 jobs in Redis"), lines
+    assert "no producer runs" in lines[3] and any(line.startswith("rows found") for line in lines[5:]), lines
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.process.wait(30) == 130
     watch.close()
 
 
@@ -310,16 +328,18 @@ def test_config_is_layered_checked_and_noted(ledger, drover):
     assert value("tries") == "1" and value("0001_pages", "tries") == "2"
     drover.run("config", "tries=5", "query_timeout_ms=2s")
     assert value("0002_money", "tries") == "5" and value("0001_pages", "tries") == "2" and value("query_timeout_ms") == "2000"
-    drover.run("config", "0001_pages", "tries=9")
+    assert value("0001_pages", "tries=9") == "tries: 2 -> 9"
     assert value("0001_pages", "tries") == "9"
     origins = {row["key"]: row["origin"] for row in drover.run("config", "0001_pages", "--json").json}
     assert origins["tries"] == "migration" and origins["query_timeout_ms"] == "all" and origins["breaker"] == "default"
-    drover.run("config", "0001_pages", "tries=")
+    assert value("0001_pages", "tries=") == "tries: 9 -> 2 (file)"
     assert value("0001_pages", "tries") == "2"
+    assert "did you mean '0001_pages'? Before it is produced" in drover.run("config", "0001_page", rc=1).err
     # All or nothing: the second is wrong, so the first is not set.
     drover.run("config", "0001_pages", "max_backlog=7", "tries=0", rc=1)
     assert value("0001_pages", "max_backlog") == "50000"
     assert [e["detail"] for e in drover.run("events", "--json").json if e["action"] == "config"][:2] == ["tries unset", "tries=9"]
+    assert drover.run("config", "max_lanes=3", "--json").json == [{"key": "max_lanes", "old": "0", "value": "3", "origin": "all"}]
 
 
 # ------------------------------------------------------------ dead letters

@@ -153,16 +153,16 @@ static void what_stops_it_is_said(void **state)
 	s = healthy();
 	check_why(&s, &(struct fleet){ .alive = 0 }, "no worker is alive");
 	s.workers_able = 0;
-	check_why(&s, &(struct fleet){ .alive = 3 }, "all 2 workers are paused, draining or waiting for a server");
+	check_why(&s, &(struct fleet){ .alive = 3 }, "no worker takes its jobs: 2 are paused, draining or waiting for a server");
 	s.workers_may = 0;
-	check_why(&s, &(struct fleet){ .alive = 3 }, "none of the 3 workers that are alive may or can work for it");
+	check_why(&s, &(struct fleet){ .alive = 3 }, "none of the workers that are alive (3) may or can work for it");
 	s = healthy();
 	s.idle_s = STANDING_STALLED_S;
 	check_why(&s, &f, "nothing was committed for 1m");
 	strcpy(s.lock, "drover w/1 waits 3s for a lock of pid 7 (psql): UPDATE t");
 	check_why(&s, &f, "pid 7");
 	strcpy(f.redis, "connection refused");
-	check_why(&s, &f, "Redis does not answer: connection refused");
+	check_why(&s, &f, "Redis does not answer from here: connection refused");
 }
 
 /* bound_of(), and what is said of it. */
