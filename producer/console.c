@@ -129,6 +129,7 @@ void console_note(const struct cli_call *call, const char *fmt, ...)
 void console_advice(const char *reason, const char *name, char *out, size_t size)
 {
 	static const char *const wrong[] = { "the migration is wrong", "it does not converge", "the script takes too long" };
+	static const char right[] = "a right is missing";
 	bool file = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(wrong) && reason != NULL; i++)
@@ -138,6 +139,8 @@ void console_advice(const char *reason, const char *name, char *out, size_t size
 			out, size,
 			"mend the file and put it in: drover amend %s FILE (or mend what it names in the database); then: drover resume %s",
 			name, name);
+	else if (reason != NULL && strncmp(reason, right, sizeof(right) - 1) == 0)
+		snprintf(out, size, "grant it; then: drover resume %s", name);
 	else
 		snprintf(out, size, "to go on: drover resume %s", name);
 }

@@ -96,28 +96,29 @@ static void add_member(struct buf *out, const char *name, const char *text)
 	text_add_json(out, text);
 }
 
-static bool blames_migration(const struct pg_op *op)
+static enum pg_class class_of(const struct pg_op *op)
 {
-	enum pg_class class = op->status == ST_SQL ? pg_classify(op->failure.sqlstate, op->failure.message) : PG_CLASS_OUTAGE;
-
-	return class == PG_CLASS_SUSPECT || class == PG_CLASS_WRONG;
+	return op->status == ST_SQL ? pg_classify(op->failure.sqlstate, op->failure.message) : PG_CLASS_OUTAGE;
 }
 
-/* The beginning of a statement, in one line. */
+static bool blames_migration(enum pg_class class)
+{
+	return class == PG_CLASS_SUSPECT || class == PG_CLASS_WRONG || class == PG_CLASS_DENIED;
+}
+
+/* The beginning of a statement, in one line, cut between words. */
 static void add_statement(struct buf *out, const char *sql)
 {
-	bool blank = false;
+	while (*sql != '\0') {
+		size_t blank = strspn(sql, " \t\r\n"), word = strcspn(sql + blank, " \t\r\n");
 
-	for (size_t n = 0; *sql != '\0' && n < STATEMENT_IN_LINE; sql++) {
-		if (strchr(" \t\r\n", *sql) != NULL) {
-			blank = true;
-			continue;
+		if (out->len + word > STATEMENT_IN_LINE && out->len > 0) {
+			buf_puts(out, " ...");
+			return;
 		}
-		if (blank)
-			buf_putc(out, ' ');
-		blank = false;
-		buf_putc(out, *sql);
-		n++;
+		if (word > 0)
+			buf_printf(out, "%s%.*s", out->len > 0 ? " " : "", (int)word, sql + blank);
+		sql += blank + word;
 	}
 }
 
@@ -125,6 +126,7 @@ static void add_statement(struct buf *out, const char *sql)
 static void describe(struct tx *t, const struct pg_op *op, bool in_script)
 {
 	const struct pg_failure *f = &op->failure;
+	enum pg_class class = class_of(op);
 	char statement[STATEMENT_SHOWN + 1] = "";
 
 	if (in_script && f->step < t->n)
@@ -142,10 +144,12 @@ static void describe(struct tx *t, const struct pg_op *op, bool in_script)
 	/* Neither detail nor statement unless the migration itself is wrong: they hold values of rows, which are not for logs. */
 	buf_reset(&t->json);
 	buf_printf(&t->json, "%.600s", f->message != NULL ? f->message : "");
+	if (class == PG_CLASS_DENIED && f->hint != NULL)
+		buf_printf(&t->json, "; %.600s", f->hint);
 	buf_reset(&t->message);
 	text_add_printable(&t->message, t->json.data); /* what was cut in the middle of a character is mended, too */
 	buf_reset(&t->json);
-	if (in_script && blames_migration(op))
+	if (in_script && blames_migration(class))
 		add_statement(&t->json, statement);
 	buf_reset(&t->statement);
 	text_add_printable(&t->statement, t->json.data);
@@ -173,7 +177,7 @@ void tx_read(struct tx *t, const struct job_run *r, const struct pg_op *op, stru
 		ret->claimed_rows = (unsigned)number(op->kept[TX_CLAIM_KEPT - 1], "claimed_rows");
 		ret->failures = (unsigned)number(op->kept[TX_CLAIM_KEPT - 1], "failures");
 	}
-	ret->class = op->status == ST_SQL ? pg_classify(f->sqlstate, f->message) : PG_CLASS_OUTAGE;
+	ret->class = class_of(op);
 	/* A pooler says 08P01 for a server that was lost without a word. */
 	ret->silent = op->status == ST_DISCONNECTED && (f->sqlstate[0] == '\0' || strcmp(f->sqlstate, "08P01") == 0);
 	ret->ours = op->timed_out || op->elapsed_ms >= t->query_timeout_ms;

@@ -126,6 +126,7 @@ static const struct rule {
 	{ PG_CLASS_SUSPECT, WORK, NULL, POLICY_NOTE, POLICY_NOTE_RETRY, "bad data" },
 
 	{ PG_CLASS_WRONG, ANY_PHASE, NULL, POLICY_PAUSE, 0, "the migration is wrong" },
+	{ PG_CLASS_DENIED, ANY_PHASE, NULL, POLICY_PAUSE, 0, "a right is missing" },
 	{ PG_CLASS_SERVER, ANY_PHASE, NULL, POLICY_PAUSE, 0, "the server is in trouble" },
 };
 

@@ -34,19 +34,41 @@ static int set_sql(struct err *err, const char *sqlstate, const char *msg)
 	return ST_SQL;
 }
 
-int pg_error_of_result(const PGresult *res, struct err *err)
+/* Which table it is stands in the message alone; so does the right that is missing, nowhere. In a server of another language neither is known. */
+void pg_error_add_remedy(struct buf *out, const PGresult *res, const PGconn *conn)
+{
+	static const char denied[] = "permission denied for ";
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *role = PQuser(conn);
+
+	if (sqlstate == NULL || primary == NULL || role == NULL || strcmp(sqlstate, "42501") != 0 ||
+	    strncmp(primary, denied, sizeof(denied) - 1) != 0)
+		return;
+	buf_printf(
+		out,
+		"role %s lacks the right: GRANT ... ON %s TO %s; if it is Drover's own: drover init --worker-role %s (or --producer-role, --reader-role)",
+		role, primary + sizeof(denied) - 1, role, role);
+}
+
+int pg_error_of_result(const PGresult *res, const PGconn *conn, struct err *err)
 {
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 	const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 	CLEANUP(buf_free) struct buf b = BUF_INIT(64 * 1024);
+	CLEANUP(buf_free) struct buf remedy = BUF_INIT(16 * 1024);
 
 	add_line(&b, primary != NULL ? primary : PQresultErrorMessage(res));
 	if (detail != NULL) {
 		buf_puts(&b, " (");
 		add_line(&b, detail);
 		buf_putc(&b, ')');
+	}
+	if (hint == NULL) {
+		pg_error_add_remedy(&remedy, res, conn);
+		hint = remedy.len > 0 ? remedy.data : NULL;
 	}
 	if (hint != NULL) {
 		buf_puts(&b, "; hint: ");

@@ -8,13 +8,17 @@
 
 #include <libpq-fe.h>
 
+#include "core/buf.h"
 #include "core/err.h"
 
 /**
  * From a failed result: ST_SQL with sqlstate and "primary (detail) hint: ..." in one line; ST_DISCONNECTED if it has no sqlstate.
- * Returns err->code.
+ * Where a right is missing and the server has no hint, the hint is pg_error_add_remedy()'s. Returns err->code.
  */
-int pg_error_of_result(const PGresult *res, struct err *err);
+int pg_error_of_result(const PGresult *res, const PGconn *conn, struct err *err);
+
+/* Append what mends a "permission denied for ..." of this connection, and for which role; nothing for other errors. */
+void pg_error_add_remedy(struct buf *out, const PGresult *res, const PGconn *conn);
 
 /**
  * From a connection that could not be made or broke. ST_DISCONNECTED: the server is away, try again; with sqlstate if it said so. ST_SQL with

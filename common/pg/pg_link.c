@@ -72,6 +72,8 @@ static void note_failure(struct pg_link *l, const PGresult *res)
 	struct pg_failure *f = &l->op->failure;
 	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	const char *primary = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
+	CLEANUP(buf_free) struct buf remedy = BUF_INIT(FIELD_MAX);
 
 	if (l->op->status != 0)
 		return;
@@ -80,7 +82,8 @@ static void note_failure(struct pg_link *l, const PGresult *res)
 	f->step = l->at;
 	f->message = copy(primary != NULL ? primary : PQresultErrorMessage(res));
 	f->detail = copy(PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
-	f->hint = copy(PQresultErrorField(res, PG_DIAG_MESSAGE_HINT));
+	pg_error_add_remedy(&remedy, res, l->conn);
+	f->hint = copy(hint == NULL && remedy.len > 0 ? remedy.data : hint);
 	f->context = copy(PQresultErrorField(res, PG_DIAG_CONTEXT));
 	f->constraint = copy(PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME));
 }

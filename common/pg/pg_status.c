@@ -62,7 +62,7 @@ static const struct {
 	{ "44", NULL, PG_CLASS_DATA }, /* WITH CHECK OPTION of a view */
 	{ "P0", NULL, PG_CLASS_DATA }, /* PL/pgSQL: RAISE, ASSERT, no data found ... */
 
-	{ "42501", "permission denied", PG_CLASS_WRONG }, /* no row has rights of its own; other words are those of row-level security */
+	{ "42501", "permission denied", PG_CLASS_DENIED }, /* no row has rights of its own; other words are those of row-level security */
 	{ "42", NULL, PG_CLASS_SUSPECT },
 };
 
@@ -95,6 +95,7 @@ const char *pg_class_name(enum pg_class c)
 		[PG_CLASS_DATA] = "data",
 		[PG_CLASS_SUSPECT] = "suspect",
 		[PG_CLASS_WRONG] = "wrong",
+		[PG_CLASS_DENIED] = "denied",
 		[PG_CLASS_SERVER] = "server",
 		[PG_CLASS_DONE] = "done",
 		[PG_CLASS_STOPPED] = "stopped",

@@ -15,6 +15,7 @@ enum pg_class {
 	PG_CLASS_DATA,      /* the rows, or code of the user's that looks at them */
 	PG_CLASS_SUSPECT,   /* class 42: the migration may be wrong, or its rows make dynamic SQL wrong */
 	PG_CLASS_WRONG,     /* the migration cannot work whatever the rows are */
+	PG_CLASS_DENIED,    /* our role lacks a right */
 	PG_CLASS_SERVER,    /* out of disk or memory, corruption */
 	PG_CLASS_DONE,      /* DR001: finished already */
 	PG_CLASS_STOPPED,   /* DR002: the migration is not running */

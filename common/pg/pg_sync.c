@@ -360,7 +360,7 @@ static int failed(struct pg_sync *c, PGresult *res, struct err *err)
 		drop(c);
 		return err_set(err, ST_SQL, "COPY to or from the client is not possible here");
 	}
-	rc = pg_error_of_result(res, err);
+	rc = pg_error_of_result(res, c->conn, err);
 	if (PQstatus(c->conn) == CONNECTION_BAD) {
 		drop(c);
 		if (err != NULL)

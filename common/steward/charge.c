@@ -369,6 +369,7 @@ bool charge_raised(const struct err *err)
 	case PG_CLASS_DATA:
 	case PG_CLASS_SUSPECT:
 	case PG_CLASS_WRONG:
+	case PG_CLASS_DENIED:
 	case PG_CLASS_UNKNOWN:
 		return true;
 	default:

@@ -195,7 +195,12 @@ def test_a_role_without_rights_on_the_table_pauses(pg, drover):
     role = pg.role("worker")
     drover.run("init", "--worker-role", role)
     worker = drover.worker(env={"DATABASE_URL": pg.url_as(role)})
-    assert re.search("permission denied", wait_for_state(pg, "m", "paused"))
+    reason = wait_for_state(pg, "m", "paused")
+    assert f"a right is missing: permission denied for table t; role {role} lacks the right: GRANT ... ON table t TO {role}; " in reason
+    assert "the migration is wrong" not in reason and f"--worker-role {role}" in reason
+    assert re.search(r"SQLSTATE 42501; in: WITH .*\S \.\.\.$", reason), f"cut between words: {reason}"
+    advice = drover.run("status", "m").out
+    assert "grant it; then: drover resume m" in advice and "amend" not in advice
     worker.terminate()
     worker.wait()
 

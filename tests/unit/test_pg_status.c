@@ -44,7 +44,7 @@ static void every_code_has_its_class(void **state)
 		{ "XX000", "could not find what should be there", PG_CLASS_UNKNOWN },
 		{ "42703", "", PG_CLASS_SUSPECT },
 		{ "42501", "new row violates row-level security policy for table \"t\"", PG_CLASS_SUSPECT },
-		{ "42501", "permission denied for sequence s", PG_CLASS_WRONG },
+		{ "42501", "permission denied for sequence s", PG_CLASS_DENIED },
 		{ "2D000", "", PG_CLASS_WRONG },
 		{ "25001", "", PG_CLASS_WRONG },
 		{ "53100", "", PG_CLASS_SERVER },

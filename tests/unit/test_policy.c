@@ -113,6 +113,7 @@ static void every_error_has_one_fate(void **state)
 		{ "class 42 over rows alone", FACTS(.class = PG_CLASS_SUSPECT, .phase = POLICY_TRANSFORM, .probe = POLICY_PROBE_FINE),
 		  POLICY_NOTE },
 		{ "a procedure that commits", FACTS(.class = PG_CLASS_WRONG, .phase = POLICY_TRANSFORM), POLICY_PAUSE },
+		{ "no right", FACTS(.class = PG_CLASS_DENIED, .phase = POLICY_CLAIM), POLICY_PAUSE },
 		{ "disk full", FACTS(.class = PG_CLASS_SERVER, .phase = POLICY_COMMIT), POLICY_PAUSE },
 		{ "never heard of", FACTS(.class = PG_CLASS_UNKNOWN, .phase = POLICY_TRANSFORM), POLICY_PAUSE },
 		/* a replay of a migration that is complete cannot pause it */
