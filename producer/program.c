@@ -1,6 +1,8 @@
 /* The console as tables: parsing, help, completion and docs/console.md all read them. */
+#include <stdio.h>
 #include <string.h>
 
+#include "ledger/settings.h"
 #include "pg/pg_sync.h"
 #include "producer/console.h"
 #include "version.h"
@@ -44,11 +46,18 @@ static int complete(void *ctx, const struct cli_call *call, const char *kind, st
 {
 	struct console *con = ctx;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	bool workers = strcmp(kind, "workers") == 0;
+	bool workers = strcmp(kind, "workers") == 0, config = strcmp(kind, "config") == 0;
+	char setting[64];
 	int rc;
 
-	if (!workers && strcmp(kind, "migrations") != 0)
+	if (!workers && !config && strcmp(kind, "migrations") != 0)
 		return ST_NOT_FOUND;
+	for (int i = 0; config && i < SETTING_NR; i++) {
+		snprintf(setting, sizeof(setting), "%s=", setting_table[i].name);
+		rc = strvec_push(ret, setting);
+		if (rc != 0)
+			return rc;
+	}
 	rc = console_try_pg(con, call, NULL);
 	if (rc == 0)
 		rc = workers ? migrations_workers(con->pg, &res, NULL) : migrations_names(con->pg, &res, NULL);

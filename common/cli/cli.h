@@ -65,7 +65,7 @@ struct cli_option {
 	uint64_t min, max;          /* bounds, included; max 0: none */
 	const char *const *choices; /* CLI_CHOICE: ends with NULL */
 	const char *group;          /* heading in the help from this option on; NULL: as before */
-	const char *complete;       /* kind of value for completion: "migrations", "files", or NULL */
+	const char *complete;       /* kind of value for completion: "migrations", "files", words ("dead queued"), or NULL */
 	char short_name;            /* 'n' for -n; 0: none */
 	bool repeatable;            /* may be given several times; otherwise that is an error */
 	bool secret;                /* overwritten in argv once read, never printed in an error; `env`_FILE may name a file with it */
@@ -99,7 +99,8 @@ struct cli_command {
 	const struct cli_example *examples;
 	const struct cli_option *options;
 	const struct cli_text *exits; /* its own meanings of exit statuses, beside 0, 1 and 2; NULL: none */
-	const char *complete;         /* what its arguments are: "migrations", "files", "commands", words ("all now"), or NULL */
+	const char *complete;         /* what its arguments are: "migrations", "workers", "config" (both are asked for),
+					  "files", "commands", words ("all now"), one for the first and one for the others ("migrations,files"), or NULL */
 	cli_run_fn run;
 	bool hidden;
 };
@@ -118,7 +119,7 @@ struct cli_program {
 	const struct cli_text *exits;
 	const struct cli_example *examples;
 	cli_run_fn run;
-	/* Names of a kind ("migrations") for completion; @prefix is what was typed. Errors are not shown. NULL: none. */
+	/* Names of a kind ("migrations", "workers", "config") for completion; @prefix is what was typed. Errors are not shown. NULL: none. */
 	int (*complete)(void *ctx, const struct cli_call *call, const char *kind, struct strvec *ret);
 };
 

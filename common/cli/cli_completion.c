@@ -1,7 +1,9 @@
 /* A completion script for bash, from the tables. */
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/cli_private.h"
+#include "core/text.h"
 
 #define NAMES_MAX 512
 
@@ -40,11 +42,15 @@ static void add_valued(struct buf *out, const struct cli_option *o)
 /* What completes a value of this kind, as a command of the script. */
 static void add_source(struct buf *out, const char *kind)
 {
+	static const char *const asked[] = { "migrations", "workers", "config", NULL }; /* of the program, and it of its server */
+
 	if (strcmp(kind, "files") == 0)
 		buf_puts(out, "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))");
-	else if (strcmp(kind, "migrations") == 0)
-		buf_puts(out,
-			 "COMPREPLY=($(compgen -W \"$(\"${COMP_WORDS[0]}\" __complete migrations \"$cur\" 2>/dev/null)\" -- \"$cur\"))");
+	else if (text_one_of(kind, asked))
+		buf_printf(out,
+			   "COMPREPLY=($(compgen -W \"$(\"${COMP_WORDS[0]}\" __complete %s \"$cur\" 2>/dev/null)\" -- \"$cur\")); "
+			   "[[ ${COMPREPLY[0]} != *= ]] || compopt -o nospace",
+			   kind);
 	else if (strcmp(kind, "commands") == 0)
 		buf_puts(out, "COMPREPLY=($(compgen -W \"$commands\" -- \"$cur\"))");
 	else
@@ -79,6 +85,24 @@ static void add_options(struct buf *out, const struct cli_program *program, cons
 	buf_puts(out, "\" -- \"$cur\")) ;;\n");
 }
 
+/* "migrations,files": the first argument and all others. */
+static void add_sources(struct buf *out, const char *kinds)
+{
+	const char *comma = strchr(kinds, ',');
+	char first[32];
+
+	if (comma == NULL) {
+		add_source(out, kinds);
+		return;
+	}
+	snprintf(first, sizeof(first), "%.*s", (int)(comma - kinds), kinds);
+	buf_puts(out, "if ((n == 0)); then ");
+	add_source(out, first);
+	buf_puts(out, "; else ");
+	add_source(out, comma + 1);
+	buf_puts(out, "; fi");
+}
+
 /* "failed" is completed by what belongs to it and by the second words of "failed show". */
 static void add_arguments(struct buf *out, const struct cli_program *program, const struct cli_command *c)
 {
@@ -88,7 +112,7 @@ static void add_arguments(struct buf *out, const struct cli_program *program, co
 
 	buf_printf(out, "\t\"%s\") ", c->name);
 	if (c->complete != NULL)
-		add_source(out, c->complete);
+		add_sources(out, c->complete);
 	for (size_t i = 0; (other = cli_command_at(program, i)) != NULL; i++) {
 		if (strncmp(other->name, c->name, n) != 0 || other->name[n] != ' ')
 			continue;
@@ -118,6 +142,7 @@ static void add_scan(struct buf *out, const struct cli_program *program)
 		if (strchr(c->name, ' ') != NULL)
 			buf_printf(out, "\t\t\t\"%s\") command=\"%s\" ;;\n", c->name, c->name);
 	buf_puts(out, "\t\t\t\" $word\") command=$word ;;\n"
+		      "\t\t\t*) ((n++)) ;;\n"
 		      "\t\t\tesac ;;\n"
 		      "\t\tesac\n"
 		      "\tdone\n");
@@ -140,7 +165,7 @@ int cli_completion_bash(struct buf *out, const struct cli_program *program)
 	add_function_name(out, program);
 	buf_puts(out, "()\n{\n"
 		      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
-		      "\tlocal command= word skip= i commands=\"");
+		      "\tlocal command= word skip= i n=0 commands=\"");
 	for (size_t i = 0; (c = cli_command_at(program, i)) != NULL; i++) {
 		if (c->hidden || strchr(c->name, ' ') != NULL)
 			continue;

@@ -61,7 +61,7 @@ const struct cli_command amend_command = {
 	.args = "NAME FILE",
 	.min_args = 2,
 	.max_args = 2,
-	.complete = "migrations",
+	.complete = "migrations,files",
 	.summary = "put a mended file in the place of a paused migration's",
 	.help = "A registered migration does not change: this is the way out for a file with a mistake. The migration must be paused, and table, key, mode and "
 		"whether it is ledger-only must stay as they are. What is done stays done; the rest is done by the new revision. An event in the audit trail tells of it.\n\n"

@@ -318,7 +318,7 @@ const struct cli_command config_command = {
 	.name = "config",
 	.args = "[NAME] [KEY[=VALUE]...]",
 	.max_args = CLI_ARGS_ANY,
-	.complete = "migrations",
+	.complete = "config",
 	.summary = "read or change run-time settings, for all or for one migration",
 	.help = "Effective within a second, on every worker and the producer. What is set for a migration beats what its file says, which beats what "
 		"is set for all, which beats the default. `KEY=` with nothing behind it unsets. Every change is checked first, told as `key: old -> new`, and is an event in the audit trail.",

@@ -16,6 +16,7 @@ static const struct cli_option options[] = {
 	FILTER_OPTION_ERROR,
 	FILTER_OPTION_SINCE,
 	{ "--state", .arg = "STATE,...", .type = CLI_LIST, .def = "dead,queued,retrying",
+	  .complete = "dead queued retrying ignored done gone all",
 	  .help = "of dead, queued (for a replay), retrying, ignored (forgotten), and those settled: done, gone, 'not pending'; or all" },
 	{ "--group", .help = "one line per kind of error, with counts" },
 	{ "--limit", .arg = "N", .type = CLI_U64, .def = "50", .max = 1000000000, .help = "at most so many; 0: all" },

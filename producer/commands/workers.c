@@ -112,6 +112,7 @@ const struct cli_command restart_command = {
 	.name = "restart",
 	.args = "[WORKER]",
 	.max_args = 1,
+	.complete = "workers",
 	.summary = "ask every worker, or one, to drain and exit",
 	.help = "They finish what they do, give back the rest, and exit with status 0, so that their supervisor (systemd, Docker, Kubernetes) starts "
 		"them anew: after an upgrade, say.",

@@ -93,6 +93,8 @@ def test_help_version_and_completion(drover):
 
 def test_completion_names_migrations(ledger, drover):
     assert drover.run("__complete", "migrations", "0001").out == "0001_pages\n"
+    assert drover.run("__complete", "config", "max_b").out == "max_backlog=\n"
+    assert drover.run("__complete", "config", "0001").out == "0001_pages\n"
     assert drover.run("__complete", "migrations", env={"DATABASE_URL": "postgresql:///x?host=/nowhere"}).out == ""
 
 

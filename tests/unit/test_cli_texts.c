@@ -156,6 +156,9 @@ static void bash_completes_commands_options_and_names(void **state)
 	bash_completes("drover status 00", "0001_pages 0002_users");
 	bash_completes("drover failed ''", "0001_pages 0002_users show");
 	bash_completes("drover failed show --he", "--help");
+	bash_completes("drover retry 00", "0001_pages 0002_users");
+	bash_completes("drover retry 0001_pages ''", "dead gone");
+	bash_completes("drover --json retry -t 5s 0001_pages dead go", "gone");
 	bash_completes("drover help ver", "verify");
 	bash_completes("drover completion ''", "bash");
 	bash_completes("drover status --w", "--watch");
