@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
 	{ "--batch-size", .arg = "N", .env = "DROVER_BATCH_SIZE", .type = CLI_U64, .min = 1, .max = 100000,
 	  .help = "rows per job in batch mode, and per window in row mode; otherwise as the file says, or 5000" },
 	{ "--limit", .arg = "N", .type = CLI_U64, .min = 1, .max = 1000000000000,
-	  .help = "find at most so many rows: to try a migration out; run again, it goes on" },
+	  .help = "find at most so many rows: to try a migration out, which is `limited` then; run again, it goes on" },
 	{ "--max-backlog", .arg = "N", .env = "DROVER_MAX_BACKLOG", .type = CLI_U64, .min = 1, .max = 10000000,
 	  .help = "jobs in Redis at which pushing stops until half of them are done; otherwise the setting max_backlog" },
 	{ "--full-speed", .help = "give way to nobody: sets throttle=off for this migration" },

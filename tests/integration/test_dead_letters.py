@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish
+from lib.scenario import Gate, dead, finish
 
 DEAD = 4  # exit status: finished, with dead letters
 ROWS = 300
@@ -38,6 +38,27 @@ def test_none_of_many_dead_letters_is_dropped(pg, drover, mode):
     assert len(drover.run("failed", "--limit", 0, "--json").json) == 1500
     assert [g["count"] for g in drover.run("failed", "--group", "--json").json] == [1500]
     assert drover.run("status", "m", "--json").json["failed"] == 1500
+
+
+@pytest.mark.parametrize("predicate", ["ledger", "pending b IS NULL"])
+def test_produce_wait_waits_for_a_replay(pg, drover, predicate):
+    gate = Gate(pg)
+    gate.open()
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int CONSTRAINT never CHECK (b IS NULL)); INSERT INTO t SELECT g, g FROM generate_series(1, 40) g")
+    drover.run("init")
+    drover.run("config", "breaker=off")
+    finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: {predicate}\n-- drover: set b = gate(a)\n-- drover: lock-timeout 60s\n"), rc=DEAD)
+    pg.sql("ALTER TABLE t DROP CONSTRAINT never")
+    gate.close()
+    drover.worker()
+    drover.run("retry", "all", "--migration", "m")
+    gate.wait()
+    producer = drover.popen("produce", "m", "--wait")
+    wait_for(lambda: pg.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drover produce'") > 0)
+    assert producer.running
+    gate.open()
+    producer.wait(rc=0)
+    assert pg.value("SELECT count(*) FROM t WHERE b = a") == 40 and pg.value(OPEN) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])

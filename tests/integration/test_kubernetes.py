@@ -79,6 +79,16 @@ def test_what_is_applied_together_is_in_files_that_are_there():
         assert [c["image"] for c in pod["spec"]["containers"]] == [f"{image['name']}:{version}"]
 
 
+def test_the_page_sets_the_image_and_the_secrets_that_the_pods_need():
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    (image,) = re.findall(r"\./dev image (\S+)`", page)
+    command = re.search(r"^(sed .*) \| kubectl apply -f -$", page, re.MULTILINE)[1]
+    job = yaml.safe_load(subprocess.run(command, shell=True, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    assert [c["image"] for c in job["spec"]["template"]["spec"]["containers"]] == [image]
+    wanted = {v["value"].removeprefix(SECRETS) for pod in PODS.values() for c in pod["spec"]["containers"] for v in c["env"] if v["name"].endswith("_FILE")}
+    assert set(re.findall(r"--from-file=(\S+_password)", page)) == wanted
+
+
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_may_do_as_little_as_the_image_needs(name):
     pod = PODS[name]["spec"]

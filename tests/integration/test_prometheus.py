@@ -72,6 +72,9 @@ def test_every_alert_has_a_section_and_every_section_an_alert():
     page = (ROOT / "docs/alerts.md").read_text()
     assert re.findall(r"^## (\w+)", page, re.MULTILINE) == alerts
     assert re.findall(r"runbook: docs/alerts.md#(\w+)", RULES.read_text()) == [alert.lower() for alert in alerts]
+    links = subprocess.run(re.search(r"^sed .*rules\.yml$", page, re.MULTILINE)[0], shell=True, cwd=ROOT, check=True,
+                           capture_output=True, text=True).stdout
+    assert re.findall(r"runbook_url: https://\S+/docs/alerts.md#(\w+)", links) == [alert.lower() for alert in alerts]
     for section in page.split("\n## ")[1:]:
         assert all(f"**{part}**" in section for part in ("Means", "Look at", "Do")), section.split("\n")[0]
 
