@@ -269,6 +269,13 @@ static void read_migrations(struct worker *w, const PGresult *res)
 	tidy(w);
 }
 
+/* Somebody mistyped it, or has yet to register it: it is waited for. */
+static void say_unknown(const char *names)
+{
+	if (names[0] != '\0')
+		log_warn("migration.unknown", "migrations='%s' hint='not registered; waiting'", names);
+}
+
 static void poll_answered(struct worker *w, const struct pg_op *op)
 {
 	struct control *c = &w->control;
@@ -281,6 +288,8 @@ static void poll_answered(struct worker *w, const struct pg_op *op)
 		return;
 	}
 	c->schema_missing_said = false;
+	if (!c->polled)
+		say_unknown(text(res, 0, "unknown"));
 	c->polled = true;
 	c->answered_ms = c->asked_ms;
 	c->recovered = number(res, 0, "recovered");

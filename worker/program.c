@@ -15,7 +15,7 @@ static const struct cli_option options[] = {
 	  .short_name = 'c', .group = "Work", .help = "lanes: connections to PostgreSQL, each with one transaction at a time" },
 	{ "--name", .arg = "NAME", .env = "DROVER_WORKER_NAME", .help = "what the worker is called; otherwise its host and process" },
 	{ "--migration", .arg = "A,B", .env = "DROVER_MIGRATION", .type = CLI_LIST, .complete = "migrations",
-	  .help = "work on these migrations alone" },
+	  .help = "work on these migrations alone; what is not registered yet is waited for" },
 	{ "--lease", .arg = "S", .env = "DROVER_LEASE", .type = CLI_DURATION, .def = "12", .min = 3000, .max = 3600000,
 	  .help = "how long after a worker's last sign of life its jobs go to others; the same for the whole fleet" },
 	{ "--tries", .arg = "N", .env = "DROVER_TRIES", .type = CLI_U64, .min = 1, .max = 1000,

@@ -3,14 +3,17 @@
 -- heartbeat of another worker is fresh.
 -- Returns a row per migration, at least one (id is then NULL): restart_asked; schema_version; first (no worker that runs comes before it by
 -- name); fleet (how many run); recovered (when the server last began its statistics anew, in microseconds, which it does after a crash alone);
--- booted (when it was started as a whole, which a crash of one backend does not change); then the migration, with how far the fleet gives way
+-- booted (when it was started as a whole, which a crash of one backend does not change); unknown (those of $3 that nobody has registered, NULL:
+-- none); then the migration, with how far the fleet gives way
 -- (rung), whether nobody else does (watchable), and among whom its lanes are shared: alive (workers
 -- with a fresh heartbeat that run and may work on it, this one in any case) and rank (how many of them come before this one by name). Those
 -- known are returned in any state, so that a pause is noticed; those that are over while they have replays, or where a worker may have died
 -- between a commit and its acknowledgement. Takes no locks.
 SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version FROM drover.meta) AS schema_version, w.before = 0 AS first, w.fleet,
        (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered,
-       (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS booted, m.*
+       (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS booted,
+       (SELECT pg_catalog.string_agg(n, ', ') FROM pg_catalog.unnest($3::text[]) AS n
+         WHERE NOT EXISTS (SELECT FROM drover.migrations AS k WHERE k.name = n)) AS unknown, m.*
   FROM (SELECT pg_catalog.bool_or(restart_asked) FILTER (WHERE name = $1) AS restart_asked,
                pg_catalog.count(*) FILTER (WHERE runs AND name < $1) AS before, pg_catalog.count(*) FILTER (WHERE runs) AS fleet
           FROM (SELECT name, restart_asked, heartbeat_at > pg_catalog.now() - interval '12 s' AND state = 'running' AS runs

@@ -159,6 +159,18 @@ def test_it_works_on_the_migrations_named_alone(pg, drover):
     assert [rows_done(pg, f"m_{name}") for name in ("t", "u", "v")] == [50, 0, 50]
 
 
+def test_a_name_that_nobody_has_registered_is_told_once_and_waited_for(pg, drover):
+    table(pg, 50, "t")
+    drover.run("init")
+    worker = drover.worker("--migration", "m_t,typo")
+    worker.wait_for_log("migration.unknown.*m_t, typo.*not registered; waiting")
+    queue(drover, migration(drover, name="m_t", of="t"))
+    wait_for(lambda: rows_done(pg, "m_t") == 50, "all rows are done")
+    again = drover.worker("--migration", "m_t,typo")
+    again.wait_for_log("migration.unknown migrations=typo ")
+    assert worker.err.count("migration.unknown") == again.err.count("migration.unknown") == 1
+
+
 @pytest.mark.parametrize("why", ["another migration", "paused"])
 def test_the_only_lane_goes_to_a_worker_that_can_use_it(pg, drover, why):
     """a is the first by name."""
