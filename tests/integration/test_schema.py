@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_init_installs_once_and_again_changes_nothing(pg, drover):
     second = drover.run("init", "--json").json
     assert second == {**first, "installed": False}
     assert objects(pg) == before
+
+
+def test_what_the_page_takes_away_is_all_there_was(pg, redis, drover):
+    """docs/operations.md, with psql and redis-cli as the tests have them."""
+    before = pg.sql("SELECT nspname FROM pg_namespace ORDER BY 1")
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, b int); INSERT INTO t SELECT g FROM generate_series(1, 100) g")
+    drover.run("produce", drover.migration("m", "-- drover: table t\n-- drover: set b = id\n"))
+    drover.worker("--migration", "another").wait_for_log("worker.ready")
+    page = (SCHEMA.parents[1] / "docs/operations.md").read_text()
+    installation = pg.value(re.search(r"-c '(SELECT installation [^']*)'", page)[1])
+    pattern = re.search(r'--pattern "(\S+)"', page)[1].replace("$ID", installation)
+    keys = list(redis.client().scan_iter(count=1000))
+    assert keys and all(fnmatch(key, pattern) for key in keys), (pattern, keys)
+    drover.stop_all()
+    pg.sql(re.search(r"-c '(DROP SCHEMA [^']*)'", page)[1])
+    assert pg.sql("SELECT nspname FROM pg_namespace ORDER BY 1") == before
 
 
 def test_many_that_start_at_once_install_once(pg, drover):
