@@ -155,6 +155,22 @@ def test_status_works_without_redis(ledger, redis, drover):
     assert "REDIS_URL is not set" in drover.run("status", env={"REDIS_URL": None}).out
 
 
+def test_lanes_of_a_worker_that_waits_for_a_server_are_not_at_work(ledger, drover):
+    ledger.sql("""INSERT INTO drover.workers (name, host, pid, version, lanes, state, doing)
+                  VALUES ('w', 'h', 1, '1', 2, 'waiting', '[{"migration": "0001_pages"}, {"migration": "0001_pages"}]')""")
+    for state, workers, busy in (("waiting", 0, 0), ("running", 1, 2)):
+        ledger.sql("UPDATE drover.workers SET state = %s, heartbeat_at = now()", (state,))
+        one = drover.run("status", "0001_pages", "--json").json
+        assert (one["workers"], one["lanes_busy"]) == (workers, busy)
+
+
+def test_dead_letters_of_a_cancelled_migration_are_not_advised_to_be_retried(ledger, drover):
+    drover.run("cancel", "0001_pages", "--yes")
+    found = drover.run("doctor", "0001_pages", "--json", rc=None).json
+    (letters,) = [f for f in found if f["check"] == "dead-letters"]
+    assert letters["severity"] == "note" and "drover flush --migration 0001_pages" in letters["advice"], letters
+
+
 def test_status_says_why(ledger, drover):
     def why():
         return " | ".join(drover.run("status", "0001_pages", "--json").json["why"])
