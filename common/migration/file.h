@@ -79,7 +79,8 @@ struct migration_file {
  * Read and parse. @name: of the migration; NULL: as @path has it, which may not be "-" (standard input) then. ST_IO (no such file), ST_LIMIT (too large), ST_INPUT: mistakes, all in @problems and summed up in @err.
  * On success *@ret is the caller's to migration_file_free().
  */
-MUST_CHECK int migration_file_read(const char *path, const char *name, struct migration_file **ret, struct problems *problems, struct err *err);
+MUST_CHECK int migration_file_read(const char *path, const char *name, struct migration_file **ret, struct problems *problems,
+				   struct err *err);
 
 /* The same for a text at hand; @path gives the name. */
 MUST_CHECK int migration_file_parse(const char *path, const char *text, size_t len, struct migration_file **ret, struct problems *problems,
