@@ -134,7 +134,7 @@ def test_a_locked_ledger_is_named_and_not_waited_for(queued, drover):
 @pytest.mark.parametrize("args, severity, says, advice", [
     (["--maxmemory-policy", "allkeys-lru"], "warning", "maxmemory-policy is allkeys-lru", "CONFIG SET maxmemory-policy noeviction"),
     ([], "note", "keeps nothing on its disk", "CONFIG SET appendonly yes"),
-    (["--maxmemory", "900kb"], "error", "has used .* it takes no more jobs", "maxmemory"),
+    (["--maxmemory", "300kb"], "error", "has used .* it takes no more jobs", "maxmemory"),
 ])
 def test_a_redis_set_up_wrongly(queued, drover, args, severity, says, advice):
     with Redis(args) as other:

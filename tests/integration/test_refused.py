@@ -273,8 +273,7 @@ def test_servers_that_go_away_five_times_under_the_same_job_are_not_its_fault(ow
     for _ in range(5):
         wait_for(lambda: at_work(own.pg), "the job is at work")
         if bouncer:
-            bouncer.process.send_signal(signal.SIGKILL if "killed" in what else signal.SIGTERM)
-            bouncer.process.wait(60)
+            bouncer.kill() if "killed" in what else bouncer.stop()
             bouncer.start()
         elif proxy:
             proxy.cut()

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from lib.process import free_port, give_to_server_user, kill_group, run_as_server_user, spawn, temporary_directory, wait_for
+from lib.process import free_port, give_to_server_user, is_gone, kill_group, run_as_server_user, spawn, temporary_directory, wait_for
 
 SETTINGS = {
     "listen_addresses": "",
@@ -141,7 +141,7 @@ class Postgres:
             except ProcessLookupError:
                 pass
         kill_group(self.process)
-        wait_for(lambda: not any(Path("/proc", pid).exists() for pid in pids), "the backends are gone")
+        wait_for(lambda: not any(not is_gone(pid) for pid in pids), "the backends are gone")
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def restart(self, mode="fast"):

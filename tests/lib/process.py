@@ -88,10 +88,9 @@ def marked_processes(marker):
             continue
         try:
             environ = Path("/proc", entry, "environ").read_bytes()
-            state = Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue  # ended meanwhile, or not ours
-        if wanted in environ.split(b"\0") and state != "Z":
+        if wanted in environ.split(b"\0") and not is_gone(entry):
             found.append(int(entry))
     return found
 
@@ -103,11 +102,20 @@ def command_line(pid):
         return "(ended)"
 
 
-def is_stopped(pid):
+def _state(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return None
+
+
+def is_stopped(pid):
+    return _state(pid) == "T"
+
+
+def is_gone(pid):
+    """Or ended, and nobody has waited for it: in a container its adopter may never do so."""
+    return _state(pid) in (None, "Z")
 
 
 def wait_for(predicate, what=None, timeout_s=PATIENCE_S):
