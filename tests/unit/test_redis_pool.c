@@ -76,10 +76,10 @@ static void strings_larger_than_a_block_and_many_parts(void **state)
 
 	(void)state;
 	memset(text + n, 'x', 300000);
-	memcpy(text + n + 300000, "\r\n", 2);
-	n += 300002;
-	for (int i = 0; i < 20000; i++, n += 7)
-		memcpy(text + n, "$1\r\ny\r\n", 7);
+	n += 300000;
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "\r\n");
+	for (int i = 0; i < 20000; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "$1\r\ny\r\n");
 	r = next(reader, text, n);
 	assert_int_equal(r->elements, 20001);
 	assert_int_equal(strlen(r->element[0]->str), 300000);
