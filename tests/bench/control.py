@@ -84,7 +84,8 @@ def one_mode(db, text, args):
                 (("config", "m", "is_enabled=off"), ("config", "m", "is_enabled=on"))]
     took = {}
     with programs(db, *[["--concurrency", "2"]] * args.control_workers) as (console, _, _):
-        producer = console.popen("produce", console.migration("m", text), "--wait")
+        # All are to be busy: the looks of the bench are others' sessions, to which a fleet gives way.
+        producer = console.popen("produce", console.migration("m", text), "--wait", "--full-speed")
         watcher = Watcher(db)
         try:
             wait_for(lambda: len(watcher.first) == args.control_workers, "all workers are at work")
