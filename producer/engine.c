@@ -7,6 +7,7 @@
 
 #include "core/buf.h"
 #include "core/failpoint.h"
+#include "ledger/migrations.h"
 #include "pg/pg_error.h"
 #include "pg/pg_status.h"
 #include "pg/pg_sync.h"
@@ -306,7 +307,7 @@ static int begin(struct engine *e, struct err *err)
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char id[16], epoch[24], limit[24], batch[24];
 	const char *params[] = { id, epoch, e->o->row_limit > 0 ? limit : NULL, e->o->batch_size > 0 ? batch : NULL };
-	const char *move[] = { id, "{limited,complete}", "running", e->con->actor, "produced again", "true" };
+	const struct migrations_actor who = { .name = e->con->actor };
 	const char *sweep[] = { id, epoch, e->charge.who };
 	bool complete, reopen;
 	int rc;
@@ -323,7 +324,7 @@ static int begin(struct engine *e, struct err *err)
 	complete = strcmp(pg_str(res, 0, "state"), "complete") == 0;
 	reopen = strcmp(pg_str(res, 0, "state"), "limited") == 0 || (complete && e->o->look_again && !e->charge.ledger_only);
 	if (reopen)
-		rc = pg_exec(e->con->pg, SQL_MIGRATION_MOVE, ARRAY_SIZE(move), move, NULL, err);
+		rc = migrations_move(e->con->pg, e->charge.id, "{limited,complete}", "running", &who, "produced again", NULL, err);
 	if (rc == 0 && reopen && complete) {
 		engine_note(e, "'%s' was complete: looking again for rows that turned up since", e->charge.name);
 		rc = pg_exec(e->con->pg, SQL_SWEEP_BEGIN, 3, sweep, NULL, err);

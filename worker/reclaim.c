@@ -57,7 +57,7 @@ struct taken {
 	struct mig *mig;
 	const redisReply *deliveries;
 	struct entry **entries;
-	size_t n, at, left; /* at: of the reply's entries, foreign ones too; left: to newer workers */
+	size_t n, at; /* at: of the reply's entries, foreign ones too */
 };
 
 static bool is_held(const struct mig *m, struct entry_id id)
@@ -76,7 +76,7 @@ static void on_entry(void *arg, struct entry *e, struct entry_id id, const char 
 	const redisReply *d = t->at < t->deliveries->elements ? t->deliveries->element[t->at] : NULL;
 
 	t->at++;
-	if (settle_unknown(t->call->worker, t->mig, e, id, why, &t->left))
+	if (settle_unknown(t->call->worker, t->mig, e, id, why, NULL))
 		return;
 	/* Our own, when renewing was late: it runs, or waits for a lane. */
 	if (is_held(t->mig, id)) {
@@ -186,7 +186,7 @@ static void on_unseen_entry(void *arg, struct entry *e, struct entry_id id, cons
 {
 	struct taken *t = arg;
 
-	if (settle_unknown(t->call->worker, t->mig, e, id, why, &t->left))
+	if (settle_unknown(t->call->worker, t->mig, e, id, why, NULL))
 		return;
 	if (is_held(t->mig, id)) { /* a take-over's answer came meanwhile */
 		free(e);

@@ -406,7 +406,8 @@ bool settle_unknown(struct worker *w, struct mig *m, struct entry *e, struct ent
 		drop(w, m, id, why);
 	} else {
 		leave(w, m, e, why);
-		*left += 1;
+		if (left != NULL)
+			*left += 1;
 	}
 	free(e);
 	return true;

@@ -94,7 +94,7 @@ MUST_CHECK int settle_send(struct worker *w, struct job_run *r, enum settle_kind
 void settle_give_back(struct worker *w, struct mig *m);
 /*
  * Of what entry_read_list() gives, what is no job that this program knows: dropped, or if a later version knows it left to others while the
- * migration goes on, which *@left counts. Frees it. False: a job.
+ * migration goes on, which *@left (may be NULL) counts. Frees it. False: a job.
  */
 bool settle_unknown(struct worker *w, struct mig *m, struct entry *e, struct entry_id id, const char *why, size_t *left);
 

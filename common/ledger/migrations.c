@@ -102,16 +102,15 @@ int migrations_status(struct pg_sync *c, int id, PGresult **ret, struct err *err
 
 /* ------------------------------------------------------------ moves */
 
-/* @from: an array literal. *@ret_moved: false if it was in none of those states. */
-static int move(struct pg_sync *c, const struct migration_ref *m, const char *from, const char *to, const char *actor, const char *reason,
-		bool *ret_moved, struct err *err)
+int migrations_move(struct pg_sync *c, int id, const char *from, const char *to, const struct migrations_actor *actor, const char *reason,
+		    bool *ret_moved, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	struct id_text id = id_text(m->id);
-	const char *params[] = { id.s, from, to, actor, reason, "true" };
-	int rc = pg_exec(c, SQL_MIGRATION_MOVE, 6, params, &res, err);
+	struct id_text t = id_text(id);
+	const char *params[] = { t.s, from, to, actor->name, reason, actor->is_program ? "false" : "true" };
+	int rc = pg_exec(c, SQL_MIGRATION_MOVE, ARRAY_SIZE(params), params, &res, err);
 
-	if (rc == 0)
+	if (rc == 0 && ret_moved != NULL)
 		*ret_moved = pg_bool(res, 0, "moved");
 	return rc;
 }
@@ -131,8 +130,9 @@ static int explain(struct pg_sync *c, const struct migration_ref *m, const char 
 static int move_or_explain(struct pg_sync *c, const struct migration_ref *m, const char *from, const char *to, const char *what,
 			   const char *actor, const char *reason, struct err *err)
 {
+	const struct migrations_actor who = { .name = actor };
 	bool moved = false;
-	int rc = move(c, m, from, to, actor, reason, &moved, err);
+	int rc = migrations_move(c, m->id, from, to, &who, reason, &moved, err);
 
 	if (rc != 0 || moved)
 		return rc;

@@ -33,6 +33,18 @@ struct migration_ref {
 /* By name, or by the name of its file (a path, with ".sql"). ST_NOT_FOUND, naming the nearest. */
 MUST_CHECK int migrations_find(struct pg_sync *c, const char *name, struct migration_ref *ret, struct err *err);
 
+struct migrations_actor {
+	const char *name; /* for the audit trail */
+	bool is_program;  /* a pause of its own is one that nobody asked for */
+};
+
+/**
+ * Change a migration's state if it is in one of @from, an array literal, with an event. @reason may be NULL. *@ret_moved (may be NULL): whether
+ * it was in one of them.
+ */
+MUST_CHECK int migrations_move(struct pg_sync *c, int id, const char *from, const char *to, const struct migrations_actor *actor,
+			       const char *reason, bool *ret_moved, struct err *err);
+
 /**
  * Moves of an operator. @reason may be NULL. Each is an event in the audit trail.
  * ST_REFUSED if the state does not allow it, saying which state it is in and what to do; pausing what is paused is done already: 0.

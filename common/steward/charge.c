@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "ledger/migrations.h"
 #include "pg/pg_status.h"
 #include "sql.h"
 
@@ -109,11 +110,9 @@ static const char *actor(const struct charge *c)
 
 int charge_pause(struct charge *c, const char *reason, struct err *err)
 {
-	char id[16];
-	const char *params[] = { id, "{running}", "paused", actor(c), reason, "false" };
+	const struct migrations_actor who = { .name = actor(c), .is_program = true };
 
-	snprintf(id, sizeof(id), "%d", c->id);
-	return pg_exec(c->pg, SQL_MIGRATION_MOVE, 6, params, NULL, err);
+	return migrations_move(c->pg, c->id, "{running}", "paused", &who, reason, NULL, err);
 }
 
 /* @ret, unless the server went as a whole: all crashes, those under the migration's jobs as well. */
