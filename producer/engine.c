@@ -15,12 +15,14 @@
 #include "queue/bell.h"
 #include "sql.h"
 
-#define LOOK_MS 400   /* how soon a pause, a cancel, a setting or a flushed Redis is seen */
-#define SCAN_REST 3   /* after a window, while the fleet gives way: in times of what it took */
-#define DEPTH_MS 15   /* between looks at the backlog while it is too high */
-#define BYTES_MS 1000 /* between looks at its memory */
-#define IDLE_MS 50    /* between looks at what the fleet has left */
-#define BUSY_MS 500   /* after a lock or a cancelled statement */
+#define LOOK_MS 400     /* how soon a pause, a cancel, a setting or a flushed Redis is seen */
+#define SOON_MS 20      /* the same while the workers are about to see who else is at work ... */
+#define CAREFUL_MS 1000 /* ... for so long */
+#define SCAN_REST 3     /* after a window, while the fleet gives way: in times of what it took */
+#define DEPTH_MS 15     /* between looks at the backlog while it is too high */
+#define BYTES_MS 1000   /* between looks at its memory */
+#define IDLE_MS 50      /* between looks at what the fleet has left */
+#define BUSY_MS 500     /* after a lock or a cancelled statement */
 
 /* ------------------------------------------------------------ looking */
 
@@ -34,6 +36,11 @@ static int look(struct engine *e, struct err *err)
 		rc = audit_watch(&e->audit, err);
 	e->looked_ms = engine_now();
 	return rc;
+}
+
+static bool is_careful(const struct engine *e)
+{
+	return engine_now() < e->charge.careful_until_ms && charge_gives_way(&e->charge);
 }
 
 static uint64_t max_jobs(const struct engine *e)
@@ -192,7 +199,7 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 	int rc = 0;
 
 	*ret_sleep_ms = 0;
-	if (engine_now() - e->looked_ms >= LOOK_MS)
+	if (engine_now() - e->looked_ms >= (is_careful(e) ? SOON_MS : LOOK_MS))
 		rc = look(e, err);
 	if (rc == 0)
 		rc = engine_count(e, false, err);
@@ -345,6 +352,7 @@ static int start(struct engine *e, struct err *err)
 		if (rc == 0)
 			rc = begin(e, &why);
 		if (rc == 0) {
+			e->charge.careful_until_ms = engine_now() + CAREFUL_MS;
 			bell_ring(e->redis, e->con->schema.installation);
 			return 0;
 		}

@@ -207,7 +207,7 @@ static void read_migration(struct worker *w, const PGresult *res, int row)
 	m->watchable = is_true(res, row, "watchable");
 	if (!m->watched || !m->watchable || state != MIG_RUNNING) {
 		m->watched = false;
-		m->rung = (unsigned)number(res, row, "rung");
+		m->rung = text(res, row, "rung")[0] != '\0' ? (unsigned)number(res, row, "rung") : THROTTLE_GUESS;
 	}
 	m->row_mode = strcmp(text(res, row, "mode"), "row") == 0;
 	if (m->produced && !is_true(res, row, "produced"))

@@ -140,8 +140,7 @@ int mig_configure(struct mig *m, const struct settings *defaults, const char *te
 	if (rc == 0) {
 		m->settings = s;
 		m->configured = true;
-		m->throttle = (struct throttle){ .signal = THROTTLE_NONE }; /* other limits: from their first rungs on */
-		m->tell = true;
+		m->throttle.guess = true; /* by these limits: the next look tells */
 	}
 	snprintf(m->lock_timeout, sizeof(m->lock_timeout), "%" PRIu64, m->settings.lock_timeout_ms);
 	snprintf(m->query_timeout, sizeof(m->query_timeout), "%" PRIu64, m->settings.query_timeout_ms);

@@ -100,8 +100,9 @@ static struct wish wish_of(const struct throttle_reading *seen, const struct set
 
 static void move(struct throttle *t, unsigned rung, uint64_t now_ms)
 {
-	if (t->rung == 0)
+	if (t->rung == 0 || t->guess)
 		t->since_ms = now_ms;
+	t->guess = false;
 	t->rung = rung;
 	t->moved_ms = now_ms;
 }
@@ -121,13 +122,13 @@ bool throttle_step(struct throttle *t, const struct throttle_reading *seen, cons
 		t->signal = w.signal;
 		t->value = seen->value[w.signal];
 	}
-	if (t->rung < w.least)
+	if (t->guess || t->rung < w.least)
 		move(t, w.least, now_ms);
 	else if (t->rung < w.most && now_ms - t->moved_ms >= THROTTLE_CLIMB_MS)
 		move(t, t->rung + 1, now_ms);
 	else if (calm && t->rung > 0 && now_ms - t->calm_ms >= THROTTLE_CALM_MS && now_ms - t->moved_ms >= THROTTLE_DOWN_MS)
 		move(t, t->rung - 1, now_ms);
-	return t->rung != before.rung || (t->rung > 0 && t->signal != before.signal);
+	return before.guess || t->rung != before.rung || (t->rung > 0 && t->signal != before.signal);
 }
 
 enum throttle_news throttle_news(const struct throttle *t, struct throttle_told *told, uint64_t now_ms)

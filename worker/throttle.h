@@ -17,6 +17,7 @@
 #include "ledger/settings.h"
 
 #define THROTTLE_RUNGS 9
+#define THROTTLE_GUESS 4       /* the rung until somebody has looked: others may be at work */
 #define THROTTLE_CLIMB_MS 1000 /* on a rung that does not help, until the next one */
 #define THROTTLE_CALM_MS 2000  /* below all limits, until the first rung down ... */
 #define THROTTLE_DOWN_MS 500   /* ... and until each one after it */
@@ -44,9 +45,12 @@ struct throttle {
 	uint64_t since_ms;           /* on a rung above 0, without a break */
 	uint64_t moved_ms;           /* when the rung last changed */
 	uint64_t calm_ms;            /* since when every signal is low; 0: one is not */
+	bool guess;                  /* nobody has looked yet at what the rung is for */
 };
 
-/* Take in what was seen at @now_ms, against the limits in @limits. Returns whether the rung or the signal is another one now. */
+/*
+ * Take in what was seen at @now_ms, against the limits in @limits. Returns whether the rung or the signal is another one now, or known for the first time.
+ */
 bool throttle_step(struct throttle *t, const struct throttle_reading *seen, const struct settings *limits, uint64_t now_ms);
 
 /* What the log says of it: rung by rung would be a flood where others come and go. */

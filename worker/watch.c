@@ -21,6 +21,7 @@
 #define TABLES_MS 2000
 #define FRESH_MS 1000 /* an own transaction older than this says nothing of now */
 #define BLIND_MS 5000 /* until the next try, where the server refuses to answer */
+#define SOON_MS 50    /* until the next look, after one that could not tell who is at work */
 #define SESSIONS_PER_TOUCH 2
 
 enum kept { KEPT_TAKE, KEPT_SERVER, KEPT_TABLES };
@@ -53,14 +54,16 @@ static bool may_watch(const struct mig *m)
 	return m->state == MIG_RUNNING && m->watchable && m->seen;
 }
 
-static bool watches(const struct worker *w)
+/* Until the next look at what there is to watch; UINT64_MAX: nothing. */
+static uint64_t every_ms(const struct worker *w, uint64_t now)
 {
 	const struct mig *m;
+	uint64_t every = UINT64_MAX;
 
 	DL_FOREACH(w->migs, m)
-		if (may_watch(m))
-			return true;
-	return false;
+		if (may_watch(m) && every != SOON_MS)
+			every = m->watched && !m->throttle.guess ? WORKER_WATCH_MS : SOON_MS;
+	return every != UINT64_MAX && w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS : every;
 }
 
 /* ------------------------------------------------------------ what was seen */
@@ -162,7 +165,7 @@ static void step(struct worker *w, struct mig *m)
 	struct throttle_reading seen = w->watch.seen;
 	CLEANUP(buf_free) struct buf unseen = BUF_INIT(sizeof(m->unseen));
 	uint64_t now = worker_now();
-	unsigned rung = m->throttle.rung;
+	unsigned rung = m->throttle.guess ? 0 : m->throttle.rung;
 
 	for (size_t i = 0; i < ARRAY_SIZE(of_table); i++)
 		see(&seen, of_table[i], m->seen_table.known[of_table[i]], m->seen_table.value[of_table[i]]);
@@ -201,12 +204,16 @@ static void take_in(struct worker *w, const struct pg_op *op)
 			if (m == NULL)
 				continue;
 			m->watched = true;
-			/* Another one watched until now: from its rung on. */
+			/* Another one watched until now: from its rung on. Or nobody did. */
 			if (!m->was_watched) {
-				m->throttle = (struct throttle){
-					.rung = m->rung, .signal = THROTTLE_NONE, .since_ms = now, .moved_ms = now
-				};
-				m->told = (struct throttle_told){ .held = m->rung > 0, .signal = THROTTLE_NONE, .since_ms = now };
+				m->throttle = (struct throttle){ .rung = (unsigned)number(take, i, "rung"),
+								 .signal = THROTTLE_NONE,
+								 .since_ms = now,
+								 .moved_ms = now,
+								 .guess = is_true(take, i, "guess") };
+				m->told = (struct throttle_told){ .held = m->throttle.rung > 0 && !m->throttle.guess,
+								  .signal = THROTTLE_NONE,
+								  .since_ms = now };
 			}
 		}
 	}
@@ -255,9 +262,9 @@ void watch_answered(struct worker *w, const struct pg_op *op)
 
 uint64_t watch_due_ms(const struct worker *w)
 {
-	uint64_t now = worker_now(), every = w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS : WORKER_WATCH_MS;
+	uint64_t now = worker_now(), every = every_ms(w, now);
 
-	if (!watches(w) || w->draining || w->outdated)
+	if (every == UINT64_MAX || w->draining || w->outdated)
 		return UINT64_MAX;
 	return now - w->watch.looked_ms >= every ? 0 : every - (now - w->watch.looked_ms);
 }
@@ -267,22 +274,27 @@ bool watch_ask(struct worker *w)
 	struct watch *x = &w->watch;
 	CLEANUP(buf_free) struct buf ids = BUF_INIT(64 * 1024);
 	uint64_t now = worker_now();
-	char since[24];
-	const char *take[] = { w->name, NULL }, *const server[] = { since }, *tables[] = { NULL };
+	char since[24], guess[12];
+	const char *take[] = { w->name, NULL, guess }, *const server[] = { since }, *tables[] = { NULL };
 	struct pg_step steps[6] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0 },
 				    { "SET LOCAL synchronous_commit = off", 0, NULL, 0 } };
 	unsigned n = 2;
+	bool new = false; /* one that nobody may be watching */
 	struct mig *m;
 
-	DL_FOREACH(w->migs, m)
-		if (may_watch(m))
-			buf_printf(&ids, "%c%s", ids.len == 0 ? '{' : ',', m->id_text);
+	DL_FOREACH(w->migs, m) {
+		if (!may_watch(m))
+			continue;
+		buf_printf(&ids, "%c%s", ids.len == 0 ? '{' : ',', m->id_text);
+		new = new || !m->watched;
+	}
 	pg_array_end(&ids, ids.len == 0);
 	take[1] = tables[0] = ids.data;
 	snprintf(since, sizeof(since), "%" PRIu64, now - x->looked_ms < FRESH_MS ? now - x->looked_ms : WORKER_WATCH_MS);
-	x->taking = now - x->taken_ms >= TAKE_MS;
+	snprintf(guess, sizeof(guess), "%d", THROTTLE_GUESS);
+	x->taking = new || now - x->taken_ms >= TAKE_MS;
 	if (x->taking)
-		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 2, take, KEPT_TAKE + 1 };
+		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 3, take, KEPT_TAKE + 1 };
 	steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1 };
 	if (now - x->tables_ms >= TABLES_MS)
 		steps[n++] = (struct pg_step){ SQL_WATCH_TABLES, 1, tables, KEPT_TABLES + 1 };

@@ -22,10 +22,9 @@
 	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - "                          \
 	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] "    \
 	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
-	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text) || $3::pg_catalog.jsonb)"
-#define ONE_PROCESS "{\"max_parallel_workers_per_gather\": \"0\"}" /* where others are at work */
-#define CRASHES_MAX 3                                              /* of the server, until the migration is paused */
-#define GLANCE_MS 5000                                             /* its snapshot holds dead rows back for so long at most */
+	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
+#define CRASHES_MAX 3      /* of the server, until the migration is paused */
+#define GLANCE_MS 5000     /* its snapshot holds dead rows back for so long at most */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
@@ -182,7 +181,7 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 	at->push_seq = pg_i64(res, 0, "push_seq");
 	at->has_failed = pg_bool(res, 0, "has_failed");
 	at->batch_size = pg_i64(res, 0, "batch_size");
-	at->rung = pg_i64(res, 0, "rung");
+	at->rung = pg_null(res, 0, "rung") ? -1 : pg_i64(res, 0, "rung");
 	if (!keep(&c->scan_cursor, pg_opt(res, 0, "scan_cursor")) || !keep(&c->sweep_cursor, pg_opt(res, 0, "sweep_cursor")))
 		return err_set(err, ST_NOMEM, "out of memory");
 	settings_defaults(&at->settings);
@@ -193,6 +192,11 @@ static int read_state(struct charge *c, const PGresult *res, struct err *err)
 		return rc == 0 ? charge_look(c, err) : rc;
 	}
 	return count_crash(c, pg_i64(res, 0, "recovered"), pg_i64(res, 0, "booted"), err);
+}
+
+bool charge_gives_way(const struct charge *c)
+{
+	return c->at.settings.throttle && (c->at.rung > 0 || (c->at.rung < 0 && clock_now_ms(clock_system()) < c->careful_until_ms));
 }
 
 int charge_look(struct charge *c, struct err *err)
@@ -318,10 +322,10 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 {
 	char timeout[24];
 	bool whole = which == CHARGE_GLANCE;
-	const char *settings[] = { c->settings_json, timeout, charge_gives_way(c) ? ONE_PROCESS : "{}" };
+	const char *settings[] = { c->settings_json, timeout };
 	const struct pg_call calls[] = {
 		{ .sql = read_only ? BEGIN_READING : BEGIN_WRITING },
-		{ .sql = whole ? SET_LOCALLY_BUT_PLANNER : SET_LOCALLY, .n = whole ? 3 : 2, .params = settings },
+		{ .sql = whole ? SET_LOCALLY_BUT_PLANNER : SET_LOCALLY, .n = 2, .params = settings },
 		{ .sql = c->statements[which], .n = n, .params = params },
 	};
 	PGresult *got[3] = { NULL };

@@ -49,7 +49,7 @@ struct charge_state {
 	int64_t audit_floor, push_seq;
 	bool has_failed;
 	int64_t batch_size;
-	int64_t rung;      /* how far the fleet gives way to others; 0: it does not, as far as anybody knows */
+	int64_t rung;      /* how far the fleet gives way to others; -1: nobody watches */
 	int64_t recovered; /* the server's last crash, and its start as a whole, as it tells; only to compare */
 	int64_t booted;
 	struct settings settings;
@@ -75,7 +75,8 @@ struct charge {
 	/* of the lease */
 	int64_t epoch; /* -1: none held */
 	bool producer;
-	uint64_t renewed_ms; /* clock_now_ms of the last renewal */
+	uint64_t renewed_ms;       /* clock_now_ms of the last renewal */
+	uint64_t careful_until_ms; /* clock_now_ms: while nobody watches, others are taken to be at work */
 	/* where it stands */
 	struct charge_state at;
 	char *scan_cursor;  /* array literal; NULL: the beginning */
@@ -108,10 +109,7 @@ static inline bool charge_runs(const struct charge *c)
 }
 
 /* Does the fleet give way to others now? */
-static inline bool charge_gives_way(const struct charge *c)
-{
-	return c->at.rung > 0 && c->at.settings.throttle;
-}
+bool charge_gives_way(const struct charge *c);
 
 /* ------------------------------------------------------------ leases */
 

@@ -13,7 +13,7 @@
 #include "sql.h"
 
 #define LEAST_ROWS 100       /* of a window that takes too long */
-#define GIVING_WAY_ROWS 5000 /* of a window, while others are to notice nothing */
+#define GIVING_WAY_ROWS 2000 /* of a window, while others are to notice nothing: some milliseconds */
 #define GLANCE_ROWS 20000000 /* of a table that is looked at as a whole */
 
 /* A window's batches as the statement returned them. */
@@ -267,7 +267,7 @@ int scan_glance(struct scan *s, bool *ret_through, struct err *err)
 	*ret_through = false;
 	s->committed = false;
 	s->scanned = s->found = s->pushed_bytes = 0;
-	if (c->at.rows_scanned > GLANCE_ROWS)
+	if (c->at.rows_scanned > (charge_gives_way(c) ? GIVING_WAY_ROWS : GLANCE_ROWS))
 		return 0;
 	rc = charge_run(c, CHARGE_GLANCE, false, 1, params, &res, &why);
 	if (rc == ST_SQL && !pg_sync_lost(c->pg))

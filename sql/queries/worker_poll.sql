@@ -5,7 +5,7 @@
 -- name); fleet (how many run); recovered (when the server last began its statistics anew, in microseconds, which it does after a crash alone);
 -- booted (when it was started as a whole, which a crash of one backend does not change); unknown (those of $3 that nobody has registered, NULL:
 -- none); then the migration, with how far the fleet gives way
--- (rung), whether nobody else does (watchable), and among whom its lanes are shared: alive (workers
+-- (rung; NULL where nobody has watched lately), whether nobody else does (watchable), and among whom its lanes are shared: alive (workers
 -- with a fresh heartbeat that run and may work on it, this one in any case) and rank (how many of them come before this one by name). Those
 -- known are returned in any state, so that a pause is noticed; those that are over while they have replays, or where a worker may have died
 -- between a commit and its acknowledgement. Takes no locks.
@@ -20,7 +20,7 @@ SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version
                   FROM drover.workers) AS each) AS w
   LEFT JOIN (SELECT m.id, m.name, m.revision, m.mode, m.state, m.batch_size, s.alive, s.rank, drover.settings_of(m.id)::text AS settings,
                     coalesce(m.producer_until > pg_catalog.now(), false) AS produced,
-                    CASE WHEN m.state = 'running' THEN coalesce(t.rung, 0) ELSE 0 END AS rung,
+                    CASE WHEN t.watched_until > pg_catalog.now() - interval '10 s' THEN t.rung END AS rung,
                     coalesce(t.watcher = $1 OR t.watched_until < pg_catalog.now(), true) AS watchable
                FROM drover.migrations AS m LEFT JOIN drover.throttle AS t ON t.migration_id = m.id
               CROSS JOIN LATERAL (SELECT pg_catalog.count(*) + 1 AS alive, pg_catalog.count(*) FILTER (WHERE name < $1) AS rank

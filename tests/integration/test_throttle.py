@@ -89,14 +89,41 @@ def test_live_traffic_leaves_the_whole_fleet_one_lane(pg, drover):
     with traffic(pg):
         wait_for_signal(pg, "traffic")
         assert "sessions; transactions of 3 ms at most, one lane of the fleet" in " ".join(status(drover)["why"])
-        busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^drover w./.' AND state = 'active'"
         with pg.conn() as conn:
-            wait_for(lambda: max(conn.execute(busy).fetchone()[0] for _ in range(200)) <= 1, "no two lanes are at work at once")
+            wait_for(lambda: max(conn.execute(BUSY).fetchone()[0] for _ in range(200)) <= 1, "no two lanes are at work at once")
         done = rows_done(pg, "m")
         wait_for(lambda: rows_done(pg, "m") > done, "one lane goes on")
     wait_for_full_speed(pg)
     assert not status(drover)["held_by"]
     assert all(worker.running for worker in workers)
+
+
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^drover w./.' AND state = 'active'"
+
+
+def test_it_begins_with_one_lane_where_others_are_at_work(pg, drover):
+    """Nobody has looked yet when the first jobs are there: they are not done at full speed until somebody has."""
+    pg.sql(f"""CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0);
+               INSERT INTO t SELECT g FROM generate_series(1, 20000) g; {SLOW.format(s=0.001)}""")
+    drover.run("init")
+    for name in ("w0", "w1"):
+        drover.worker("--name", name).wait_for_log(r"worker\.ready")
+    with traffic(pg), pg.conn() as conn:
+        producer = drover.popen("produce", drover.migration("m", FILE), "--wait")
+        most = 0
+        while not (producer.popen.poll() is not None or rows_done(pg, "m") > 500):
+            most = max(most, *(conn.execute(BUSY).fetchone()[0] for _ in range(20)))
+        assert most == 1
+        assert held(pg) == (4, "traffic")
+        producer.terminate()
+
+
+def test_it_begins_at_full_speed_where_nobody_is(pg, drover):
+    worker, = begin(pg, drover)
+    with pg.conn(application_name="drover test") as conn:
+        wait_for(lambda: conn.execute(BUSY).fetchone()[0] > 1, "two lanes are at work")
+    wait_for_full_speed(pg)
+    assert "throttle.begin" not in worker.err
 
 
 def test_the_log_and_the_metrics_say_what_held_it(pg, drover):

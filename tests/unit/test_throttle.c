@@ -141,6 +141,30 @@ static void when_the_worse_is_over_the_lesser_still_holds(void **state)
 	assert_int_equal(f.t.signal, THROTTLE_TRAFFIC);
 }
 
+static void the_first_look_decides_what_was_a_guess(void **state)
+{
+	static const struct {
+		double traffic, lag;
+		unsigned rung;
+	} rows[] = { { 0, 0, 0 }, { 0.9, 0, 0 }, { 4, 0, 4 }, { 4, 300, 5 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct fixture f;
+
+		setup(&f);
+		f.t = (struct throttle){
+			.rung = THROTTLE_GUESS, .signal = THROTTLE_NONE, .since_ms = 1, .moved_ms = f.now_ms, .guess = true
+		};
+		f.seen.value[THROTTLE_TRAFFIC] = rows[i].traffic;
+		f.seen.value[THROTTLE_LAG] = rows[i].lag;
+		assert_true(throttle_step(&f.t, &f.seen, &f.limits, f.now_ms + 10));
+		assert_int_equal(f.t.rung, rows[i].rung);
+		assert_int_equal(f.t.since_ms, f.now_ms + 10);
+		assert_false(f.t.guess);
+	}
+}
+
 static void limits_of_zero_and_full_speed_hold_nothing(void **state)
 {
 	struct fixture f;
@@ -291,6 +315,7 @@ int main(void)
 		cmocka_unit_test(a_signal_near_its_limit_keeps_the_rung),
 		cmocka_unit_test(a_moment_of_calm_is_not_enough),
 		cmocka_unit_test(when_the_worse_is_over_the_lesser_still_holds),
+		cmocka_unit_test(the_first_look_decides_what_was_a_guess),
 		cmocka_unit_test(limits_of_zero_and_full_speed_hold_nothing),
 		cmocka_unit_test(what_is_not_known_neither_holds_nor_frees_by_itself),
 		cmocka_unit_test(it_says_what_holds_it_and_what_that_means),
