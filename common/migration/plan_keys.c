@@ -187,6 +187,11 @@ static void after(const struct plan_fill *c, const char *arg, struct buf *out)
 	(void)buf_putc(out, ')');
 }
 
+static void beyond(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	add_compare(c, ">", arg, out);
+}
+
 /* One column of the one row of a relation of ours. */
 static void add_only(const struct plan_fill *c, size_t i, const char *relation, struct buf *out)
 {
@@ -401,6 +406,7 @@ void plan_add_keys(const struct plan_fill *c, struct buf *out)
 
 const struct plan_placeholder plan_key_placeholders[] = {
 	{ "after", after },
+	{ "beyond", beyond },
 	{ "between", between },
 	{ "asked", asked },
 	{ "claimed_keys", claimed_keys },

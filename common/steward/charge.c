@@ -28,7 +28,7 @@
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
-	"scan", "scan_blind", "sweep", "sweep_blind", "glance", "close", "missing", "verify", "verify_blind",
+	"scan", "scan_blind", "scan_keys", "sweep", "sweep_blind", "glance", "close", "missing", "verify", "verify_blind",
 };
 
 void charge_init(struct charge *c, struct pg_sync *pg, struct redis_sync *redis, const char *who, int id, const volatile sig_atomic_t *stop)

@@ -14,6 +14,10 @@
 
 #define LEAST_ROWS 100       /* of a window that takes too long */
 #define GIVING_WAY_ROWS 2000 /* of a window, while others are to notice nothing: some milliseconds */
+#define GIVING_WAY_KEYS 5000 /* the same where only keys are read */
+#define KEYS_ROWS 50000      /* of a window where only keys are read */
+#define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
+#define LOOK_EVERY 8         /* ... but for each of so many */
 #define GLANCE_ROWS 20000000 /* of a table that is looked at as a whole */
 
 /* A window's batches as the statement returned them. */
@@ -141,7 +145,8 @@ static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *
 
 struct step {
 	enum charge_statement which;
-	bool blind;
+	bool blind;     /* the predicate raised */
+	bool by_keys;   /* nearly every row is pending: nobody need look which */
 	uint64_t rows;  /* of the window */
 	uint64_t found; /* at most */
 	bool open;      /* its batches are windows of row jobs */
@@ -157,7 +162,7 @@ static int run(struct scan *s, const struct step *step, PGresult **ret, struct e
 	snprintf(rows, sizeof(rows), "%" PRIu64, step->rows);
 	snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
 	snprintf(found, sizeof(found), "%" PRIu64, step->found);
-	return charge_run(c, step->which, false, 6, params, ret, err);
+	return charge_run(c, step->which, false, step->by_keys ? 4 : 6, params, ret, err);
 }
 
 /* The last number of an array of numbers in order, as text; NULL if it is empty. */
@@ -237,7 +242,7 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	cut = s->found >= step->found;
 	/* What lies behind the cut is looked at again. */
 	s->scanned = cut ? s->found : looked;
-	s->through = (!cut && looked < step->rows) ||
+	s->through = (!cut && !step->by_keys && looked < step->rows) ||
 		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
 	if (step->open && s->found > 0) {
 		uint64_t bytes = 0;
@@ -250,9 +255,11 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	if (rc != 0)
 		return rc;
 	note(s);
+	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 ? s->dense + 1 : 0;
 	if (s->found > 0)
 		FAILPOINT(scan_committed);
-	window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
+	if (!step->by_keys)
+		window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
 	return s->found > 0 ? push_all(s, res, step->open, err) : 0;
 }
 
@@ -292,12 +299,32 @@ int scan_glance(struct scan *s, bool *ret_through, struct err *err)
 
 /* ------------------------------------------------------------ a step */
 
+/* Their batches are ranges, whose workers look at each row anyway. A limit counts what is pending, and rows with a dead letter are left out. */
+static bool is_by_keys(const struct scan *s, bool blind)
+{
+	const struct charge *c = s->charge;
+
+	return !s->sweep && !blind && !c->row_mode && c->statements[CHARGE_SCAN_KEYS] != NULL && c->at.row_limit == 0 &&
+	       !c->at.has_failed && s->dense >= DENSE_WINDOWS && s->dense % LOOK_EVERY != 0;
+}
+
+/* Whole batches, as many as there is room for. */
+static struct step plan_keys(const struct scan *s, uint64_t room)
+{
+	uint64_t batch = (uint64_t)s->charge->at.batch_size, most = charge_gives_way(s->charge) ? GIVING_WAY_KEYS : KEYS_ROWS;
+
+	room = room > most / batch ? most / batch : room;
+	return (struct step){ .which = CHARGE_SCAN_KEYS, .by_keys = true, .rows = room > 0 ? room * batch : batch, .found = UINT64_MAX };
+}
+
 static struct step plan_step(const struct scan *s, uint64_t room, bool blind)
 {
 	const struct charge *c = s->charge;
 	uint64_t batch = (uint64_t)c->at.batch_size;
 	struct step step = { .blind = blind, .rows = s->window.rows, .open = c->row_mode && !blind };
 
+	if (is_by_keys(s, blind))
+		return plan_keys(s, room);
 	if (charge_gives_way(c) && step.rows > GIVING_WAY_ROWS)
 		step.rows = GIVING_WAY_ROWS;
 	if (s->sweep)

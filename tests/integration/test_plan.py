@@ -127,6 +127,27 @@ def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
 
 
 @pytest.mark.parametrize("kind", KEYS)
+def test_where_nearly_all_rows_are_pending_batches_are_cut_by_their_keys(pg, plan, kind):
+    prepare_types(pg)
+    type_, value = KEYS[kind]
+    composite = kind.endswith("and integer")
+    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
+           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 10 = 0 THEN g END FROM generate_series(1, 157) g")
+    p = plan("-- drover: table t\n-- drover: set a = n\n")
+    cursor = p.window(None, rows=20, batch=7)["cursor"]
+    for found in (49, 49, 35, 0):  # whole batches alone: four rows are left
+        window = p.window_of_keys(cursor, rows=50, batch=7)
+        batches = found // 7
+        assert window["scanned"] == window["found"] == str(found)
+        assert window["counts"] == (f"{{{','.join('7' * batches)}}}" if found else None)
+        assert window["listed"] == (f"{{{','.join('f' * batches)}}}" if found else None)
+        cursor = window["cursor"]
+    assert p.window(cursor, batch=7)["scanned"] == "4"
+    assert p.run_all() == 157 - 15
+    assert pg.value("SELECT count(*) FROM t WHERE a IS NULL OR a <> n") == 0
+
+
+@pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_of_key_in_runs(pg, plan, kind):
     prepare_types(pg)
     type_, value = KEYS[kind]
@@ -609,6 +630,8 @@ def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, stat
     p.example = array([low] + rest), array([high] + rest), array([low, high])
     text = explain(p, p.statements["scan"], array([low] + rest), 1000, 1000, "queued", None, False)
     assert "Index Scan using t_pkey on t" in text and "Seq Scan on t\n" not in text and "Parallel" not in text, text
+    text = explain(p, p.statements["scan_keys"], array([low] + rest), 5000, 1000, "queued")
+    assert len(re.findall(r"Index (?:Only )?Scan using t_pkey on t.*\n *Index Cond: \(.*k\b.* > ", text)) == 2 and "Sort Key: t" not in text, text
     text = explain(p, p.scripts["range"][0]["sql"])
     assert "Index Scan using t_pkey on t" in text, text
     if key != "composite":

@@ -309,6 +309,25 @@ def test_rows_on_which_the_predicate_raises_in_row_mode(pg, drover):
     assert pg.sql("SELECT id FROM t WHERE b IS NULL ORDER BY id") == [(5,), (777,), (1500,)]
 
 
+def test_where_nearly_all_rows_are_pending_the_scan_reads_keys_alone(pg, drover):
+    """Until it comes to a part where they are not, which is seen within some windows; the last rows are no whole batch."""
+    fill(pg, 300_123, "UPDATE t SET b = a WHERE id % 20 = 0 OR id > 200000")
+    pg.sql("VACUUM t")
+    result, = finish(drover, drover.migration("m", SET), produce=["--json"])
+    found, changed, skipped = (result.json[f"rows_{what}"] for what in ("found", "changed", "skipped"))
+    assert left(pg) == 0 and pg.value("SELECT count(*) FROM t WHERE b <> a") == 0
+    assert changed == 190_000 and result.json["rows_scanned"] == 300_123
+    assert found == changed + skipped and found > 195_000
+    # Batches that had nothing to do are few.
+    assert pg.value("SELECT count(*) FROM drover.batches WHERE first_key[1]::int > 200000") < 300
+
+
+def test_a_limit_counts_what_is_pending(pg, drover):
+    fill(pg, 60_000, "UPDATE t SET b = a WHERE id % 20 = 0")
+    result, = finish(drover, drover.migration("m", SET), produce=["--limit", "50000", "--json"])
+    assert result.json["rows_changed"] == result.json["rows_found"] == 50_000 and left(pg) == 7_000
+
+
 def test_a_table_of_no_rows_and_of_one(pg, drover):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b text); CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u VALUES (1, 'x')")
     finish(drover, drover.migration("none", SET), drover.migration("one", SET.replace("table t", "table u")))

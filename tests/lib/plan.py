@@ -94,6 +94,10 @@ class Plan:
         state = "open" if self.mode == "row" else "queued"
         return self.transaction(lambda s: s.exec(self.statements[which], cursor, rows, batch, state, limit, has_failed)[0])
 
+    def window_of_keys(self, cursor, rows=1000, batch=10):
+        """The same by the keys alone."""
+        return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued")[0])
+
     def scan(self, rows=1000, batch=10, **kwargs):
         """Windows until the end. The windows' rows."""
         windows, cursor = [], None
