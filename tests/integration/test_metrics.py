@@ -76,7 +76,7 @@ def test_conflicts_are_counted_as_retries_by_their_sqlstate(pg, drover, served):
 def test_the_fleets_figures_agree_with_status(pg, redis, drover, served):
     table(pg)
     gate = Gate(pg)
-    drover.run("produce", migration(drover, "-- drover: set b = gate(a)\n-- drover: pending b IS NULL\n-- drover: lock-timeout 60"))
+    drover.run("produce", migration(drover, "-- drover: set b = gate(a)\n-- drover: pending b IS NULL\n-- drover: lock-timeout 60"), "--full-speed")
     gate.wait(4)
     wait_for(lambda: served.value("drover_backlog_jobs", migration="m", state="leased") == 4, "the jobs are seen in Redis")
     assert served.value("drover_incomplete_batches", migration="m") == 4

@@ -255,7 +255,8 @@ def test_a_password_changed_in_the_middle(own, own_pg_server):
 
 def test_too_many_connections_are_waited_for(own, own_pg_server):
     """Somebody else has taken every connection; a limit of the role does the same."""
-    own.pg.sql("CREATE ROLE app LOGIN SUPERUSER")
+    # Rights of its own as well: a session may still be at work when its role is no superuser any more.
+    own.pg.sql("CREATE ROLE app LOGIN SUPERUSER; GRANT pg_read_all_data, pg_write_all_data TO app")
     own.env["DATABASE_URL"] = own.pg.url_as("app")
     fleet = Fleet(own)
     own.pg.sql("ALTER ROLE app NOSUPERUSER CONNECTION LIMIT 0; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'")
