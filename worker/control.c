@@ -421,7 +421,8 @@ static bool ask_watch(struct worker *w)
 	struct control *c = &w->control;
 	enum control_step step = c->step;
 
-	if (c->urgent || worker_now() - c->asked_ms >= WORKER_POLL_MS)
+	/* In turns, where polls take that long. */
+	if (c->urgent || (worker_now() - c->asked_ms >= WORKER_POLL_MS && step != CONTROL_POLL))
 		return false;
 	c->step = CONTROL_TELL;
 	if (watch_tell(w))

@@ -59,7 +59,9 @@ void throttle_say(const struct throttle *t, struct buf *out)
 
 	if (t->rung == 0)
 		return;
-	if (t->signal < THROTTLE_SIGNALS)
+	if (t->guess)
+		(void)buf_puts(out, "it is not known who else is at work");
+	else if (t->signal < THROTTLE_SIGNALS)
 		say_signal(t, out);
 	else
 		(void)buf_puts(out, "what held it before is not over for long");

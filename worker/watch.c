@@ -20,7 +20,7 @@
 #define TAKE_MS 1000
 #define TABLES_MS 2000
 #define FRESH_MS 1000 /* an own transaction older than this says nothing of now */
-#define BLIND_MS 5000 /* until the next try, where the server refuses to answer */
+#define BLIND_MS 2500 /* until the next try, where the server refuses to answer */
 #define SOON_MS 50    /* until the next look, after one that could not tell who is at work */
 #define SESSIONS_PER_TOUCH 2
 
@@ -63,7 +63,8 @@ static uint64_t every_ms(const struct worker *w, uint64_t now)
 	DL_FOREACH(w->migs, m)
 		if (may_watch(m) && every != SOON_MS)
 			every = m->watched && !m->throttle.guess ? WORKER_WATCH_MS : SOON_MS;
-	return every != UINT64_MAX && w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS : every;
+	return every != UINT64_MAX && !w->watch.only_taken && w->watch.blind_ms != 0 && now - w->watch.blind_ms < BLIND_MS ? BLIND_MS :
+															     every;
 }
 
 /* ------------------------------------------------------------ what was seen */
@@ -217,6 +218,12 @@ static void take_in(struct worker *w, const struct pg_op *op)
 			}
 		}
 	}
+	DL_FOREACH(w->migs, m)
+		m->watchable = m->watchable && m->watched; /* another one does: the next poll tells when not */
+	if (w->watch.only_taken) {
+		w->watch.only_taken = false;
+		return;
+	}
 	if (op->kept[KEPT_TABLES] != NULL)
 		see_tables(w, op->kept[KEPT_TABLES]);
 	if (server != NULL && PQntuples(server) == 1)
@@ -228,20 +235,25 @@ static void take_in(struct worker *w, const struct pg_op *op)
 	worker_pump(w);
 }
 
-/* Nothing can be seen: whatever holds it goes on to hold it. */
+/* Nothing can be seen: whatever holds it goes on to hold it, a guess too. The next question is whether it is ours to say so. */
 static void see_nothing(struct worker *w, const struct pg_op *op)
 {
+	char unseen[sizeof(((struct mig *)NULL)->unseen)];
 	struct mig *m;
 
 	if (op->status != ST_SQL)
 		return;
+	w->watch.only_taken = true;
 	memset(&w->watch.seen, 0, sizeof(w->watch.seen));
 	w->watch.blind_ms = worker_now();
 	DL_FOREACH(w->migs, m) {
 		if (!may_watch(m))
 			continue;
-		snprintf(m->unseen, sizeof(m->unseen), "the server's statistics cannot be read: %s", op->failure.message);
-		say_unseen(m);
+		snprintf(unseen, sizeof(unseen), "the server's statistics cannot be read: %.400s", op->failure.message);
+		if (strcmp(m->unseen, unseen) != 0) {
+			snprintf(m->unseen, sizeof(m->unseen), "%s", unseen);
+			say_unseen(m);
+		}
 		m->tell = true;
 	}
 }
@@ -292,11 +304,12 @@ bool watch_ask(struct worker *w)
 	take[1] = tables[0] = ids.data;
 	snprintf(since, sizeof(since), "%" PRIu64, now - x->looked_ms < FRESH_MS ? now - x->looked_ms : WORKER_WATCH_MS);
 	snprintf(guess, sizeof(guess), "%d", THROTTLE_GUESS);
-	x->taking = new || now - x->taken_ms >= TAKE_MS;
+	x->taking = new || x->only_taken || now - x->taken_ms >= TAKE_MS;
 	if (x->taking)
 		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 3, take, KEPT_TAKE + 1 };
-	steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1 };
-	if (now - x->tables_ms >= TABLES_MS)
+	if (!x->only_taken)
+		steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1 };
+	if (!x->only_taken && now - x->tables_ms >= TABLES_MS)
 		steps[n++] = (struct pg_step){ SQL_WATCH_TABLES, 1, tables, KEPT_TABLES + 1 };
 	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
 	return pg_link_run(w->control.link, &w->control.op, steps, n, WATCH_DEADLINE_MS) == 0;

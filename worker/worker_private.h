@@ -211,6 +211,7 @@ struct watch {
 	double touched, active, sessions;                  /* as counted at the last look; active: on the average of a second */
 	bool first;                                        /* the last look had none shortly before it */
 	bool taking;                                       /* the lease is part of the look under way */
+	bool only_taken;                                   /* nothing else is: the last look failed */
 	int32_t telling;                                   /* the migration whose rung is being written */
 };
 

@@ -72,7 +72,7 @@ static int add_statements(struct plan *p)
 		bool rows;
 		int rc;
 
-		if (all[i].predicate && p->fill.f->ledger)
+		if ((all[i].predicate && p->fill.f->ledger) || (all[i].text == PLAN_SCAN_KEYS && c.mode == MIGRATION_ROW))
 			continue;
 		c.scope = all[i].scope;
 		c.blind = all[i].blind;

@@ -24,7 +24,7 @@
 enum charge_statement {
 	CHARGE_SCAN,
 	CHARGE_SCAN_BLIND, /* without the predicate, for windows in which it raises */
-	CHARGE_SCAN_KEYS,  /* by the keys alone, where nearly every row is pending; ledger-only migrations have none */
+	CHARGE_SCAN_KEYS,  /* by the keys alone, where nearly every row is pending; ledger-only ones and row jobs have none */
 	CHARGE_SWEEP,
 	CHARGE_SWEEP_BLIND,
 	CHARGE_GLANCE, /* the whole table at once, for a sweep that finds nothing */

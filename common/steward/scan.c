@@ -255,7 +255,7 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	if (rc != 0)
 		return rc;
 	note(s);
-	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 ? s->dense + 1 : 0;
+	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
 	if (s->found > 0)
 		FAILPOINT(scan_committed);
 	if (!step->by_keys)
@@ -299,21 +299,26 @@ int scan_glance(struct scan *s, bool *ret_through, struct err *err)
 
 /* ------------------------------------------------------------ a step */
 
+static uint64_t keys_at_most(const struct charge *c)
+{
+	return charge_gives_way(c) ? GIVING_WAY_KEYS : KEYS_ROWS;
+}
+
 /* Their batches are ranges, whose workers look at each row anyway. A limit counts what is pending, and rows with a dead letter are left out. */
 static bool is_by_keys(const struct scan *s, bool blind)
 {
 	const struct charge *c = s->charge;
 
-	return !s->sweep && !blind && !c->row_mode && c->statements[CHARGE_SCAN_KEYS] != NULL && c->at.row_limit == 0 &&
-	       !c->at.has_failed && s->dense >= DENSE_WINDOWS && s->dense % LOOK_EVERY != 0;
+	return !s->sweep && !blind && (uint64_t)c->at.batch_size <= keys_at_most(c) && c->statements[CHARGE_SCAN_KEYS] != NULL &&
+	       c->at.row_limit == 0 && !c->at.has_failed && s->dense >= DENSE_WINDOWS && s->dense % LOOK_EVERY != 0;
 }
 
 /* Whole batches, as many as there is room for. */
 static struct step plan_keys(const struct scan *s, uint64_t room)
 {
-	uint64_t batch = (uint64_t)s->charge->at.batch_size, most = charge_gives_way(s->charge) ? GIVING_WAY_KEYS : KEYS_ROWS;
+	uint64_t batch = (uint64_t)s->charge->at.batch_size, most = keys_at_most(s->charge) / batch;
 
-	room = room > most / batch ? most / batch : room;
+	room = room > most ? most : room;
 	return (struct step){ .which = CHARGE_SCAN_KEYS, .by_keys = true, .rows = room > 0 ? room * batch : batch, .found = UINT64_MAX };
 }
 
@@ -389,6 +394,11 @@ int scan_step(struct scan *s, uint64_t room, struct err *err)
 			rc = keep(s, &step, res, clock_now_ms(clock_system()) - began, err);
 			PQclear(res);
 			return rc;
+		}
+		/* Whatever it is: the windows that look at each row find out, and can be made smaller. */
+		if (step.by_keys && why.code == ST_SQL && !pg_sync_lost(s->charge->pg)) {
+			s->dense = 0;
+			continue;
 		}
 		if (charge_too_long(&why)) {
 			if (!window_halve(&s->window, LEAST_ROWS))

@@ -26,7 +26,7 @@ struct scan {
 	bool through;   /* the end of the table, or of --limit, was reached */
 	bool committed; /* of a step that failed: its batches are in the ledger, and maybe not in Redis */
 	unsigned blind; /* windows so far in which the predicate raised */
-	unsigned dense; /* windows in a row nearly all of whose rows were pending */
+	unsigned dense; /* windows in a row that went well and whose rows were nearly all pending, or were not looked at for that */
 };
 
 void scan_init(struct scan *s, struct charge *c, bool sweep);

@@ -20,7 +20,7 @@ SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version
                   FROM drover.workers) AS each) AS w
   LEFT JOIN (SELECT m.id, m.name, m.revision, m.mode, m.state, m.batch_size, s.alive, s.rank, drover.settings_of(m.id)::text AS settings,
                     coalesce(m.producer_until > pg_catalog.now(), false) AS produced,
-                    CASE WHEN t.watched_until > pg_catalog.now() - interval '10 s' THEN t.rung END AS rung,
+                    CASE WHEN m.state <> 'running' THEN 0 WHEN t.watched_until > pg_catalog.now() - interval '10 s' THEN t.rung END AS rung,
                     coalesce(t.watcher = $1 OR t.watched_until < pg_catalog.now(), true) AS watchable
                FROM drover.migrations AS m LEFT JOIN drover.throttle AS t ON t.migration_id = m.id
               CROSS JOIN LATERAL (SELECT pg_catalog.count(*) + 1 AS alive, pg_catalog.count(*) FILTER (WHERE name < $1) AS rank

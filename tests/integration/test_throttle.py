@@ -11,7 +11,7 @@ from lib.drover import Drover
 from lib.metrics import LISTEN, Served
 from lib.postgres import Postgres
 from lib.process import run_as_server_user, wait_for
-from lib.scenario import queue, rows_done
+from lib.scenario import Gate, finish, queue, rows_done
 
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
 SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({s}); RETURN NEW; END $$;
@@ -248,6 +248,37 @@ def test_sessions_that_it_may_not_look_at_count_as_busy(pg, drover):
         pg.sql(f"GRANT pg_monitor TO {role}")
         wait_for_full_speed(pg)
         assert status(drover)["unseen"] is None
+
+
+def test_where_the_server_cannot_be_looked_at_one_lane_works_and_status_says_why(pg, drover):
+    drover.run("init", "--worker-role", role := pg.role("worker"))
+    pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); GRANT SELECT, UPDATE ON t TO {role}; "
+           f"INSERT INTO t SELECT g FROM generate_series(1, 100000) g; {SLOW.format(s=0.001)}; REVOKE EXECUTE ON FUNCTION pg_current_wal_lsn() FROM public")
+    queue(drover, drover.migration("m", FILE))
+    worker = drover.worker(env={"DATABASE_URL": pg.url_as(role)})
+    wait_for(lambda: "statistics cannot be read: permission denied" in (status(drover)["unseen"] or ""), "status says that it cannot see")
+    assert held(pg)[0] == 4 and "it is not known who else is at work" in status(drover)["held_by"]
+    with pg.conn() as conn:
+        assert max(conn.execute(BUSY).fetchone()[0] for _ in range(200)) <= 1
+    pg.sql("GRANT EXECUTE ON FUNCTION pg_current_wal_lsn() TO public")
+    wait_for_full_speed(pg)
+    wait_for(lambda: status(drover)["unseen"] is None or "statistics" not in status(drover)["unseen"], "it can see")
+    assert worker.err.count("throttle.unseen") <= 2
+
+
+def test_replays_of_a_complete_migration_have_all_lanes(pg, drover):
+    """Nobody watches for it any more."""
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, CONSTRAINT c CHECK (n = 0)); INSERT INTO t SELECT g FROM generate_series(1, 4) g")
+    gate = Gate(pg)
+    gate.open()
+    finish(drover, drover.migration("m", FILE.replace("n + 1", "gate(n + 1)") + "-- drover: batch-size 1\n-- drover: lock-timeout 60s\n"), rc=4)
+    pg.sql("ALTER TABLE t DROP CONSTRAINT c; UPDATE drover.throttle SET watched_until = now() - interval '1 hour'")
+    gate.close()
+    drover.run("retry", "all", "--migration", "m", "--yes")
+    drover.worker("--concurrency", "2")
+    gate.wait(2)
+    gate.open()
+    wait_for(lambda: pg.value("SELECT count(*) FROM t WHERE n = 1") == 4, "all are done")
 
 
 def test_full_speed_gives_way_to_nobody_and_can_be_switched_while_it_runs(pg, drover):
