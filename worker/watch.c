@@ -125,9 +125,15 @@ static void see_tables(struct worker *w, const PGresult *res)
 	}
 }
 
-static void say_unseen(const struct mig *m)
+/* What cannot be seen, "": all can. Said and told when it is something else than before. */
+static void set_unseen(struct mig *m, const char *unseen)
 {
-	log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
+	if (strcmp(m->unseen, unseen) == 0)
+		return;
+	snprintf(m->unseen, sizeof(m->unseen), "%s", unseen);
+	m->tell = true;
+	if (m->unseen[0] != '\0')
+		log_warn("throttle.unseen", "migration=%s cause='%s'", m->name, m->unseen);
 }
 
 static void say_news(struct mig *m, uint64_t now_ms)
@@ -181,12 +187,7 @@ static void step(struct worker *w, struct mig *m)
 	}
 	count_held(w, m, rung, now);
 	say_news(m, now);
-	if (m->settings.throttle && unseen.len > 0 ? strcmp(m->unseen, unseen.data) != 0 : m->unseen[0] != '\0') {
-		snprintf(m->unseen, sizeof(m->unseen), "%s", m->settings.throttle && unseen.len > 0 ? unseen.data : "");
-		m->tell = true;
-		if (m->unseen[0] != '\0')
-			say_unseen(m);
-	}
+	set_unseen(m, m->settings.throttle && unseen.len > 0 ? unseen.data : "");
 	m->rung = m->throttle.rung;
 }
 
@@ -243,18 +244,15 @@ static void see_nothing(struct worker *w, const struct pg_op *op)
 
 	if (op->status != ST_SQL)
 		return;
+	snprintf(unseen, sizeof(unseen), "the server's statistics cannot be read: %.400s", op->failure.message);
 	w->watch.only_taken = true;
 	memset(&w->watch.seen, 0, sizeof(w->watch.seen));
 	w->watch.blind_ms = worker_now();
 	DL_FOREACH(w->migs, m) {
 		if (!may_watch(m))
 			continue;
-		snprintf(unseen, sizeof(unseen), "the server's statistics cannot be read: %.400s", op->failure.message);
-		if (strcmp(m->unseen, unseen) != 0) {
-			snprintf(m->unseen, sizeof(m->unseen), "%s", unseen);
-			say_unseen(m);
-		}
-		m->tell = true;
+		set_unseen(m, unseen);
+		m->tell = true; /* the rung as well */
 	}
 }
 
