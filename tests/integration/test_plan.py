@@ -61,14 +61,18 @@ def prepare_types(pg):
            "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy'); CREATE DOMAIN positive AS integer CHECK (value > 0)")
 
 
-@pytest.mark.parametrize("kind", KEYS)
-def test_every_kind_of_key(pg, plan, kind):
+def table_with(pg, kind, rows, a="g", columns="a integer"):
+    """t with this kind of key: k, or k and n; n counts its rows from 1 as g does in the SQL of a."""
     prepare_types(pg)
     type_, value = KEYS[kind]
-    composite = kind.endswith("and integer")
-    columns = f"k {type_} NOT NULL, n integer NOT NULL, a integer, b integer, PRIMARY KEY (k{', n' if composite else ''})"
-    pg.sql(f"CREATE TABLE t ({columns})")
-    pg.sql(f"INSERT INTO t SELECT {value}, g, g FROM generate_series(1, 157) g")
+    key = "k, n" if kind.endswith("and integer") else "k"
+    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, {columns}, PRIMARY KEY ({key}));"
+           f"INSERT INTO t SELECT {value}, g, {a} FROM generate_series(1, {rows}) g")
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_every_kind_of_key(pg, plan, kind):
+    table_with(pg, kind, 157, columns="a integer, b integer")
     p = plan("-- drover: table t\n-- drover: set b = a * 2\n")
     assert p.row_local
     assert p.everything(rows=20, batch=7) == 157
@@ -81,12 +85,7 @@ def test_every_kind_of_key(pg, plan, kind):
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
-    prepare_types(pg)
-    type_, value = KEYS[kind]
-    composite = kind.endswith("and integer")
-    columns = f"k {type_} NOT NULL, n integer NOT NULL, a integer NOT NULL, PRIMARY KEY (k{', n' if composite else ''})"
-    pg.sql(f"CREATE TABLE t ({columns})")
-    pg.sql(f"INSERT INTO t SELECT {value}, g, g FROM generate_series(1, 60) g")
+    table_with(pg, kind, 60, columns="a integer NOT NULL")
     # Not idempotent: whatever is done twice shows. DateStyle must not matter.
     pg.sql(f"ALTER DATABASE \"{pg.name}\" SET DateStyle = 'SQL, DMY'")
     pg.sql(f"ALTER DATABASE \"{pg.name}\" SET TimeZone = 'Europe/Berlin'")
@@ -109,11 +108,7 @@ def test_every_kind_of_key_in_lists_rows_and_replays(pg, plan, kind):
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
-    prepare_types(pg)
-    type_, value = KEYS[kind]
-    composite = kind.endswith("and integer")
-    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
-           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 50 > 0 THEN g END FROM generate_series(1, 157) g")
+    table_with(pg, kind, 157, a="CASE WHEN g % 50 > 0 THEN g END")
     p = plan("-- drover: table t\n-- drover: set a = n\n")
     (window,) = p.scan(batch=2)
     assert (window["scanned"], window["found"], window["counts"], window["listed"]) == ("157", "3", "{2,1}", "{t,t}")
@@ -128,11 +123,7 @@ def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_where_nearly_all_rows_are_pending_batches_are_cut_by_their_keys(pg, plan, kind):
-    prepare_types(pg)
-    type_, value = KEYS[kind]
-    composite = kind.endswith("and integer")
-    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
-           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 10 = 0 THEN g END FROM generate_series(1, 157) g")
+    table_with(pg, kind, 157, a="CASE WHEN g % 10 = 0 THEN g END")
     p = plan("-- drover: table t\n-- drover: set a = n\n")
     cursor = p.window(None, rows=20, batch=7)["cursor"]
     for found in (49, 49, 35, 0):  # whole batches alone: four rows are left
@@ -149,11 +140,7 @@ def test_where_nearly_all_rows_are_pending_batches_are_cut_by_their_keys(pg, pla
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_of_key_in_runs(pg, plan, kind):
-    prepare_types(pg)
-    type_, value = KEYS[kind]
-    composite = kind.endswith("and integer")
-    pg.sql(f"CREATE TABLE t (k {type_} NOT NULL, n integer NOT NULL, a integer, PRIMARY KEY (k{', n' if composite else ''}));"
-           f"INSERT INTO t SELECT {value}, g, CASE WHEN g % 3 = 0 THEN g END FROM generate_series(1, 90) g")
+    table_with(pg, kind, 90, a="CASE WHEN g % 3 = 0 THEN g END")
     p = plan("-- drover: table t\n-- drover: set a = n * 10\n-- drover: pending a IS NULL\n-- drover: mode row\n")
     for w in p.scan(rows=70, batch=20):
         columns = [pg.value("SELECT %s::text[]", (w[f"keys{i + 1}"],)) for i in range(len(p.key))]

@@ -16,6 +16,7 @@ from lib.scenario import Gate, finish, queue, rows_done
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
 SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({s}); RETURN NEW; END $$;
           CREATE TRIGGER slow BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION slow()"""
+BUSY = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^drover w./.' AND state = 'active'"
 
 
 @pytest.fixture
@@ -96,9 +97,6 @@ def test_live_traffic_leaves_the_whole_fleet_one_lane(pg, drover):
     wait_for_full_speed(pg)
     assert not status(drover)["held_by"]
     assert all(worker.running for worker in workers)
-
-
-BUSY = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^drover w./.' AND state = 'active'"
 
 
 def test_it_begins_with_one_lane_where_others_are_at_work(pg, drover):
@@ -234,12 +232,17 @@ def until_cancelled(conn, query):
         conn.execute(query)
 
 
-def test_sessions_that_it_may_not_look_at_count_as_busy(pg, drover):
+def queue_for_a_role(pg, drover):
+    """A migration that takes a while, for workers of a role with the rights that they need and no more; the role."""
     drover.run("init", "--worker-role", role := pg.role("worker"))
-    other = pg.role("other")
     pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); GRANT SELECT, UPDATE ON t TO {role}; "
            f"INSERT INTO t SELECT g FROM generate_series(1, 100000) g; {SLOW.format(s=0.001)}")
     queue(drover, drover.migration("m", FILE))
+    return role
+
+
+def test_sessions_that_it_may_not_look_at_count_as_busy(pg, drover):
+    role, other = queue_for_a_role(pg, drover), pg.role("other")
     with pg.conn(user=other):
         drover.worker(env={"DATABASE_URL": pg.url_as(role)})
         wait_for_signal(pg, "traffic")
@@ -251,10 +254,8 @@ def test_sessions_that_it_may_not_look_at_count_as_busy(pg, drover):
 
 
 def test_where_the_server_cannot_be_looked_at_one_lane_works_and_status_says_why(pg, drover):
-    drover.run("init", "--worker-role", role := pg.role("worker"))
-    pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); GRANT SELECT, UPDATE ON t TO {role}; "
-           f"INSERT INTO t SELECT g FROM generate_series(1, 100000) g; {SLOW.format(s=0.001)}; REVOKE EXECUTE ON FUNCTION pg_current_wal_lsn() FROM public")
-    queue(drover, drover.migration("m", FILE))
+    role = queue_for_a_role(pg, drover)
+    pg.sql("REVOKE EXECUTE ON FUNCTION pg_current_wal_lsn() FROM public")
     worker = drover.worker(env={"DATABASE_URL": pg.url_as(role)})
     wait_for(lambda: "statistics cannot be read: permission denied" in (status(drover)["unseen"] or ""), "status says that it cannot see")
     assert held(pg)[0] == 4 and "it is not known who else is at work" in status(drover)["held_by"]
