@@ -21,7 +21,6 @@
 #define SCAN_REST 3     /* after a window, while the fleet gives way: in times of what it took */
 #define DEPTH_MS 15     /* between looks at the backlog while it is too high */
 #define BYTES_MS 1000   /* between looks at its memory */
-#define IDLE_MS 50      /* between looks at what the fleet has left */
 #define BUSY_MS 500     /* after a lock or a cancelled statement */
 
 /* ------------------------------------------------------------ looking */
@@ -115,7 +114,7 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 		return rc;
 	}
 	e->note[0] = '\0';
-	*ret_sleep_ms = charge_gives_way(&e->charge) ? IDLE_MS * 4 : IDLE_MS;
+	*ret_sleep_ms = charge_gives_way(&e->charge) ? FINISH_IDLE_MS * 4 : e->finisher.idle_ms;
 	switch (what) {
 	case FINISH_SWEPT:
 		audit_pushed(&e->audit, e->charge.at.push_seq);
@@ -220,7 +219,7 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 		*ret_sleep_ms = LOOK_MS;
 		return 0;
 	}
-	rc = finish_windows(&e->finisher, 2000, err);
+	rc = finish_windows(&e->finisher, false, err);
 	if (rc != 0)
 		return rc;
 	if (!e->charge.at.scan_done)

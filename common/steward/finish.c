@@ -12,11 +12,14 @@
 #define WINDOWS 64       /* looked at by one statement */
 #define COUNTS_MS 10000  /* as long as rows come in, a window that old is looked at whose rows were not all counted */
 #define PRUNE_WINDOWS 20 /* whose receipts one statement deletes */
+#define CLOSE_MS 2000    /* between looks at the rows of open windows; ... */
+#define LAST_MS 200      /* ... once nothing else is left to do */
 
 void finisher_init(struct finisher *f, struct charge *c)
 {
 	memset(f, 0, sizeof(*f));
 	f->charge = c;
+	f->idle_ms = FINISH_IDLE_MS;
 	scan_init(&f->sweep, c, true);
 }
 
@@ -106,7 +109,7 @@ static int prune(struct charge *c, struct err *err)
 	}
 }
 
-/* Those whose rows were all changed by runs: nobody has to look at the rows. */
+/* Those whose rows were all changed by runs, which only a migration with a predicate has: nobody has to look at the rows. */
 static int close_counted(struct finisher *f, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
@@ -114,6 +117,8 @@ static int close_counted(struct finisher *f, struct err *err)
 	const char *params[] = { id };
 	int rc;
 
+	if (f->charge->ledger_only)
+		return 0;
 	snprintf(id, sizeof(id), "%d", f->charge->id);
 	rc = pg_exec(f->charge->pg, SQL_WINDOW_COUNTED, 1, params, &res, err);
 	if (rc == 0)
@@ -121,28 +126,26 @@ static int close_counted(struct finisher *f, struct err *err)
 	return rc;
 }
 
-int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err)
+int finish_windows(struct finisher *f, bool last, struct err *err)
 {
 	struct charge *c = f->charge;
-	uint64_t now = clock_now_ms(clock_system()), closed = f->closed;
-	bool last = every_ms < 1000; /* nothing else is left to do */
-	int64_t after = 0;
-
+	uint64_t now = clock_now_ms(clock_system()), closed = f->closed, since = now - f->closed_ms;
 	/* It may take at most a tenth of the time (a third at the end). */
-	if (!c->row_mode || now - f->closed_ms < every_ms || now - f->closed_ms < f->close_took_ms * (last ? 3 : 10))
-		return 0;
-	if (!c->ledger_only) {
-		int rc = close_counted(f, err);
+	bool due = since >= (last ? LAST_MS : CLOSE_MS) && since >= f->close_took_ms * (last ? 3 : 10);
+	int64_t after = 0;
+	int rc;
 
-		if (rc != 0)
-			return rc;
-	}
+	if (!c->row_mode || (!due && !last))
+		return 0;
+	rc = close_counted(f, err);
+	if (rc != 0 || !due)
+		return rc;
 	for (;;) {
 		CLEANUP(pg_result_freep) PGresult *list = NULL;
 		char id[16], above[24], limit[16], age[16];
 		const char *params[] = { id, above, limit, age };
 		struct err why = ERR_INIT;
-		int n, rc;
+		int n;
 
 		snprintf(id, sizeof(id), "%d", c->id);
 		snprintf(above, sizeof(above), "%" PRId64, after);
@@ -169,8 +172,7 @@ int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err)
 			break;
 	}
 	if (c->ledger_only && f->closed > closed) {
-		int rc = prune(c, err);
-
+		rc = prune(c, err);
 		if (rc != 0)
 			return rc;
 	}
@@ -181,11 +183,12 @@ int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err)
 
 /* ------------------------------------------------------------ sweeps and the end */
 
-static int look(struct finisher *f, int64_t *ret_open, struct err *err)
+static int look(struct finisher *f, struct err *err)
 {
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char id[16], few[16];
 	const char *params[] = { id, few };
+	int64_t incomplete;
 	int rc;
 
 	snprintf(id, sizeof(id), "%d", f->charge->id);
@@ -193,8 +196,10 @@ static int look(struct finisher *f, int64_t *ret_open, struct err *err)
 	rc = pg_exec(f->charge->pg, SQL_FINISH_LOOK, 2, params, &res, err);
 	if (rc != 0)
 		return rc;
-	f->incomplete = pg_i64(res, 0, "incomplete");
-	*ret_open = pg_i64(res, 0, "open");
+	incomplete = pg_i64(res, 0, "incomplete");
+	f->idle_ms = incomplete <= FINISH_NEAR && incomplete != f->incomplete ? FINISH_SOON_MS : f->idle_ms * 2;
+	f->idle_ms = f->idle_ms < FINISH_IDLE_MS ? f->idle_ms : FINISH_IDLE_MS;
+	f->incomplete = incomplete;
 	f->waiting = pg_bool(res, 0, "waiting");
 	return 0;
 }
@@ -297,7 +302,6 @@ static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, s
 int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err *err)
 {
 	struct charge *c = f->charge;
-	int64_t open;
 	uint64_t before;
 	int rc;
 
@@ -309,12 +313,10 @@ int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err 
 		*ret = FINISH_SCANNING;
 		return 0;
 	}
-	rc = look(f, &open, err);
 	/* What is left are windows: nobody but us says that they are done. */
-	if (rc == 0 && open > 0)
-		rc = finish_windows(f, 200, err);
-	if (rc == 0 && open > 0)
-		rc = look(f, &open, err);
+	rc = finish_windows(f, true, err);
+	if (rc == 0)
+		rc = look(f, err);
 	if (rc != 0)
 		return rc;
 	if (c->at.sweep_done)

@@ -16,6 +16,9 @@
 #include "steward/scan.h"
 
 #define FINISH_FEW 100            /* incomplete batches: not counted further */
+#define FINISH_NEAR 16            /* incomplete batches: the end may be milliseconds away */
+#define FINISH_SOON_MS 5          /* from a look at these that found something new to the next; twice as long after each that did not ... */
+#define FINISH_IDLE_MS 50         /* ... up to this */
 #define FINISH_PAUSE_S 1.0        /* between two sweeps */
 #define FINISH_STUCK 3            /* sweeps in a row that found no less than the one before: the application still writes old rows */
 #define FINISH_STUCK_PAUSE_S 60.0 /* between two sweeps from then on */
@@ -38,6 +41,7 @@ struct finisher {
 	uint64_t close_took_ms; /* ... and how long it took */
 	/* as of the last step */
 	int64_t incomplete; /* batches, FINISH_FEW + 1 at most */
+	uint64_t idle_ms;   /* until there may be something new */
 	uint64_t closed;    /* windows, by this finisher */
 	uint64_t pushed;    /* jobs, by its sweeps */
 	bool waiting;       /* replays or retries are on their way */
@@ -50,9 +54,9 @@ void finisher_close(struct finisher *f);
 MUST_CHECK int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err *err);
 
 /**
- * Close windows of row jobs in which nothing is left, and drop receipts that nobody asks for any more. For the time of the scan too;
- * looks at most every @every_ms.
+ * Close windows of row jobs in which nothing is left, and drop receipts that nobody asks for any more. For the time of the scan too.
+ * How often rows are looked at is for it to say; @last: nothing else is left to do, windows that were counted are closed each time.
  */
-MUST_CHECK int finish_windows(struct finisher *f, uint64_t every_ms, struct err *err);
+MUST_CHECK int finish_windows(struct finisher *f, bool last, struct err *err);
 
 #endif

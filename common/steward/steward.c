@@ -236,7 +236,7 @@ static int tend_one(struct ward *w, uint64_t until_ms, struct steward_report *re
 	}
 	report->again = report->again || w->audit.more;
 	if (rc == 0 && charge_runs(&w->charge))
-		rc = finish_windows(&w->finisher, 2000, err);
+		rc = finish_windows(&w->finisher, false, err);
 	if (rc == 0 && charge_runs(&w->charge))
 		rc = finish(w, until_ms, report, err);
 	if (is_hopeless(rc, err) && !pg_sync_lost(w->charge.pg)) {
