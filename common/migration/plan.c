@@ -62,7 +62,8 @@ static int add_statements(struct plan *p)
 		{ "slice_range", PLAN_SLICE, PLAN_RANGE, false, false, false, false },
 		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false, false },
 		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false, false },
-		{ "glance", PLAN_GLANCE, PLAN_RANGE, false, false, true, false },
+		{ "gather", PLAN_GATHER, PLAN_RANGE, false, false, true, false },
+		{ "gathered", PLAN_GATHERED, PLAN_RANGE, false, false, true, false },
 		{ "verify", PLAN_VERIFY, PLAN_RANGE, false, false, true, false },
 		{ "verify_blind", PLAN_VERIFY, PLAN_RANGE, true, false, true, false },
 	};

@@ -17,18 +17,22 @@
 	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb || "                      \
 	"'{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
 	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
-/* What holds the planner to index scans in key order (introspect.c) is left out where the whole table is read at once. */
-#define SET_LOCALLY_BUT_PLANNER                                                                                                           \
-	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - "                          \
-	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] "    \
-	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
+/*
+ * What holds the planner to index scans in key order (introspect.c) is left out where the whole table is read at once. By several processes,
+ * however many rows it takes to be pending: it does not know.
+ */
+#define SET_LOCALLY_BUT_PLANNER                                                                                                        \
+	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - "                       \
+	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] " \
+	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\", "                 \
+	"\"parallel_setup_cost\": \"0\", \"parallel_tuple_cost\": \"0\"}'::pg_catalog.jsonb "                                          \
 	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
 #define CRASHES_MAX 3      /* of the server, until the migration is paused */
-#define GLANCE_MS 5000     /* its snapshot holds dead rows back for so long at most */
+#define WHOLE_MS 5000      /* its snapshot holds dead rows back for so long at most */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
-	"scan", "scan_blind", "scan_keys", "sweep", "sweep_blind", "glance", "close", "missing", "verify", "verify_blind",
+	"scan", "scan_blind", "scan_keys", "sweep", "sweep_blind", "gather", "gathered", "close", "missing", "verify", "verify_blind",
 };
 
 void charge_init(struct charge *c, struct pg_sync *pg, struct redis_sync *redis, const char *who, int id, const volatile sig_atomic_t *stop)
@@ -321,7 +325,7 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 	       struct err *err)
 {
 	char timeout[24];
-	bool whole = which == CHARGE_GLANCE;
+	bool whole = which == CHARGE_GATHER;
 	const char *settings[] = { c->settings_json, timeout };
 	const struct pg_call calls[] = {
 		{ .sql = read_only ? BEGIN_READING : BEGIN_WRITING },
@@ -329,7 +333,7 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 		{ .sql = c->statements[which], .n = n, .params = params },
 	};
 	PGresult *got[3] = { NULL };
-	uint64_t ms = c->at.settings.query_timeout_ms, most_ms = whole ? GLANCE_MS : STATEMENT_MS;
+	uint64_t ms = c->at.settings.query_timeout_ms, most_ms = whole ? WHOLE_MS : STATEMENT_MS;
 	struct err why = ERR_INIT;
 	int rc;
 
@@ -353,6 +357,15 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 	PQclear(got[1]);
 	*ret = got[2];
 	return 0;
+}
+
+int charge_run_on(struct charge *c, enum charge_statement which, int n, const char *const *params, PGresult **ret, struct err *err)
+{
+	int rc = pg_exec(c->pg, c->statements[which], n, params, ret, err);
+
+	if (rc != 0)
+		pg_rollback(c->pg);
+	return rc;
 }
 
 int charge_commit(struct charge *c, struct err *err)

@@ -27,7 +27,8 @@ enum charge_statement {
 	CHARGE_SCAN_KEYS,  /* by the keys alone, where nearly every row is pending; ledger-only ones and row jobs have none */
 	CHARGE_SWEEP,
 	CHARGE_SWEEP_BLIND,
-	CHARGE_GLANCE, /* the whole table at once, for a sweep that finds nothing */
+	CHARGE_GATHER,   /* the whole table at once, where few rows are pending or none */
+	CHARGE_GATHERED, /* what that found, as batches */
 	CHARGE_CLOSE,
 	CHARGE_MISSING,
 	CHARGE_VERIFY,
@@ -137,6 +138,10 @@ void charge_drop(struct charge *c);
  */
 MUST_CHECK int charge_run(struct charge *c, enum charge_statement which, bool read_only, int n, const char *const *params, PGresult **ret,
 			  struct err *err);
+
+/* Another statement of the plan in the transaction that charge_run() left open, which is not about rows of the table. On failure nothing is open. */
+MUST_CHECK int charge_run_on(struct charge *c, enum charge_statement which, int n, const char *const *params, PGresult **ret,
+			     struct err *err);
 MUST_CHECK int charge_commit(struct charge *c, struct err *err);
 
 /* Was it the rows (or code of the user's that looks at them) that made a statement of the plan raise? */

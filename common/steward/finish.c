@@ -216,11 +216,26 @@ static int fenced(struct charge *c, const char *sql, int n, const char *const *m
 	return pg_exec(c->pg, sql, 3 + n, params, ret, err);
 }
 
-static int begin_sweep(struct finisher *f, struct err *err)
+/* At its beginning all may be gathered, which looks up no row among the incomplete batches: there are none. */
+static int sweep_on(struct finisher *f, uint64_t room, struct err *err)
+{
+	struct charge *c = f->charge;
+	bool through = false;
+
+	if (c->sweep_cursor == NULL && f->incomplete == 0 && f->gathered != c->at.sweep) {
+		int rc = scan_gather(&f->sweep, room, &through, err);
+
+		f->gathered = c->at.sweep;
+		if (rc != 0 || through)
+			return rc;
+	}
+	return scan_step(&f->sweep, room, err);
+}
+
+static int begin_sweep(struct finisher *f, uint64_t room, struct err *err)
 {
 	struct charge *c = f->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	bool through; /* sweep_done says it */
 	int rc = fenced(c, SQL_SWEEP_BEGIN, 0, NULL, &res, err);
 
 	if (rc != 0)
@@ -234,7 +249,7 @@ static int begin_sweep(struct finisher *f, struct err *err)
 	free(c->sweep_cursor);
 	c->sweep_cursor = NULL;
 	window_init(&f->sweep.window, f->sweep.window.least);
-	return scan_glance(&f->sweep, &through, err);
+	return sweep_on(f, room, err);
 }
 
 static int complete(struct finisher *f, enum finish *ret, struct err *err)
@@ -294,7 +309,7 @@ static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, s
 		*ret = FINISH_XMIN;
 	else {
 		*ret = FINISH_SWEPT;
-		return begin_sweep(f, err);
+		return begin_sweep(f, room, err);
 	}
 	return 0;
 }
@@ -319,15 +334,15 @@ int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err 
 		rc = look(f, err);
 	if (rc != 0)
 		return rc;
-	if (c->at.sweep_done)
-		return between_sweeps(f, room, ret, err);
-	if (room == 0) {
-		*ret = FINISH_WORKING;
-		return 0;
-	}
 	before = f->sweep.push.pushed;
-	rc = scan_step(&f->sweep, room, err);
+	if (c->at.sweep_done)
+		rc = between_sweeps(f, room, ret, err);
+	else if (room == 0)
+		*ret = FINISH_WORKING;
+	else {
+		*ret = FINISH_SWEPT;
+		rc = sweep_on(f, room, err);
+	}
 	f->pushed += f->sweep.push.pushed - before;
-	*ret = FINISH_SWEPT;
 	return rc;
 }

@@ -44,6 +44,7 @@ struct finisher {
 	uint64_t idle_ms;   /* until there may be something new */
 	uint64_t closed;    /* windows, by this finisher */
 	uint64_t pushed;    /* jobs, by its sweeps */
+	int64_t gathered;   /* the last sweep that was tried in one pass */
 	bool waiting;       /* replays or retries are on their way */
 };
 

@@ -17,13 +17,21 @@
 #define GIVING_WAY_KEYS 5000 /* the same where only keys are read */
 #define KEYS_ROWS 50000      /* of a window where only keys are read */
 #define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
+#define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
 #define LOOK_EVERY 8         /* ... but for each of so many */
-#define GLANCE_ROWS 20000000 /* of a table that is looked at as a whole */
+#define WHOLE_ROWS 20000000  /* of a table that is looked at as a whole */
+#define GATHER_ROWS 100000   /* that this may find; more are left to windows */
+#define GATHER_COLUMNS 2     /* before the keys */
 
-/* A window's batches as the statement returned them. */
-struct made {
+/* Keys as a statement returned them: an array for each column of the key. */
+struct found_keys {
 	const PGresult *res; /* borrowed */
-	bool rows;           /* the jobs are the rows themselves */
+	int first;           /* column of the result; what they are named after is nothing we know */
+};
+
+/* Batches as a statement returned them. */
+struct made {
+	bool rows; /* the jobs are the rows themselves */
 	struct pg_array numbers, counts, listed, keys[JOB_KEY_COLUMNS_MAX];
 	struct buf items[3 + JOB_KEY_COLUMNS_MAX];
 };
@@ -44,18 +52,16 @@ void scan_close(struct scan *s)
 
 /* ------------------------------------------------------------ the push */
 
-static int made_open(struct made *m, const PGresult *res, unsigned columns, struct err *err)
+static int made_open(struct made *m, const PGresult *res, const struct found_keys *found, unsigned columns, struct err *err)
 {
 	struct pg_array *arrays[] = { &m->numbers, &m->counts, &m->listed, &m->keys[0], &m->keys[1], &m->keys[2], &m->keys[3] };
 	static const char *const names[] = { "numbers", "counts", "listed" };
-	int after = PQfnumber(res, "listed") + 1; /* the keys' columns are named after nothing we know */
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(m->items); i++)
 		buf_init(&m->items[i], 1 << 20);
-	m->res = res;
 	for (unsigned i = 0; i < 3 + (m->rows ? columns : 0) && rc == 0; i++) {
-		const char *literal = i < 3 ? pg_opt(res, 0, names[i]) : PQgetvalue(res, 0, after + (int)i - 3);
+		const char *literal = i < 3 ? pg_opt(res, 0, names[i]) : PQgetvalue(found->res, 0, found->first + (int)i - 3);
 
 		rc = pg_array_open(arrays[i], literal != NULL && literal[0] != '\0' ? literal : NULL, &m->items[i], err);
 	}
@@ -120,11 +126,12 @@ static int push_made(struct scan *s, struct made *m, struct err *err)
 	return rc;
 }
 
-static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *err)
+/* @found: of windows of row jobs; NULL: the jobs are batches. */
+static int push_all(struct scan *s, const PGresult *res, const struct found_keys *found, struct err *err)
 {
-	struct made m = { .rows = rows };
+	struct made m = { .rows = found != NULL };
 	uint64_t before = s->push.pushed;
-	int rc = made_open(&m, res, s->charge->columns, err);
+	int rc = made_open(&m, res, found, s->charge->columns, err);
 
 	if (rc == 0)
 		rc = push_made(s, &m, err);
@@ -177,12 +184,19 @@ static const char *last_number(const PGresult *res, char *out, size_t size)
 	return out;
 }
 
+static void begin_step(struct scan *s)
+{
+	s->committed = s->through = false;
+	s->scanned = s->found = s->pushed_bytes = 0;
+}
+
+/* @made: NULL: nothing was, and the cursor stays where it is. */
 static int move(struct scan *s, const PGresult *made, bool cut, struct err *err)
 {
 	struct charge *c = s->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char id[16], epoch[24], revision[16], last[24], scanned[24], found[24], lease[16];
-	const char *cursor = pg_opt(made, 0, "cursor");
+	const char *cursor = made != NULL ? pg_opt(made, 0, "cursor") : NULL;
 	const char *cut_at = cut ? last_number(made, last, sizeof(last)) : NULL;
 	const char *through = s->through ? "true" : "false";
 	const char *scan[] = { id, epoch, revision, cursor, cut_at, scanned, found, through, lease };
@@ -231,12 +245,35 @@ static void note(struct scan *s)
 	s->charge->renewed_ms = clock_now_ms(clock_system());
 }
 
+/* What was made is committed with the cursor, then pushed. */
+static int settle(struct scan *s, const PGresult *made, bool cut, const struct found_keys *found, struct err *err)
+{
+	int rc = move(s, made, cut, err);
+
+	if (rc != 0)
+		return rc;
+	note(s);
+	if (s->found == 0)
+		return 0;
+	FAILPOINT(scan_committed);
+	return push_all(s, made, found, err);
+}
+
+static void note_width(struct scan *s, const struct found_keys *found)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < s->charge->columns; i++)
+		bytes += (uint64_t)PQgetlength(found->res, 0, found->first + (int)i);
+	s->window.row_bytes = bytes / s->found + 1;
+}
+
 static int keep(struct scan *s, const struct step *step, const PGresult *res, uint64_t elapsed_ms, struct err *err)
 {
 	const struct charge_state *at = &s->charge->at;
+	const struct found_keys found = { .res = res, .first = PQfnumber(res, "listed") + 1 };
 	uint64_t looked = (uint64_t)pg_i64(res, 0, "scanned");
 	bool cut;
-	int rc;
 
 	s->found = (uint64_t)pg_i64(res, 0, "found");
 	cut = s->found >= step->found;
@@ -244,56 +281,81 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	s->scanned = cut ? s->found : looked;
 	s->through = (!cut && !step->by_keys && looked < step->rows) ||
 		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
-	if (step->open && s->found > 0) {
-		uint64_t bytes = 0;
-
-		for (int i = PQfnumber(res, "listed") + 1; i < PQnfields(res); i++)
-			bytes += (uint64_t)PQgetlength(res, 0, i);
-		s->window.row_bytes = bytes / s->found + 1;
-	}
-	rc = move(s, res, cut, err);
-	if (rc != 0)
-		return rc;
-	note(s);
+	s->sparse = !s->sweep && !cut && !step->blind && s->found * SPARSE < looked;
 	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
-	if (s->found > 0)
-		FAILPOINT(scan_committed);
+	if (step->open && s->found > 0)
+		note_width(s, &found);
 	if (!step->by_keys)
 		window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
-	return s->found > 0 ? push_all(s, res, step->open, err) : 0;
+	return settle(s, res, cut, step->open ? &found : NULL, err);
 }
 
-int scan_glance(struct scan *s, bool *ret_through, struct err *err)
+/* ------------------------------------------------------------ the whole table at once */
+
+static bool may_gather(const struct charge *c)
+{
+	const struct charge_state *at = &c->at;
+	int64_t rows = at->scan_done || at->rows_scanned > at->estimated_rows ? at->rows_scanned : at->estimated_rows;
+
+	return c->statements[CHARGE_GATHER] != NULL && at->row_limit == 0 && rows <= (charge_gives_way(c) ? GIVING_WAY_ROWS : WHOLE_ROWS);
+}
+
+/* Commits what was found, all of it: the scan, or the sweep, is through. */
+static int keep_gathered(struct scan *s, const PGresult *res, struct err *err)
+{
+	struct charge *c = s->charge;
+	const struct found_keys found = { .res = res, .first = GATHER_COLUMNS };
+	CLEANUP(pg_result_freep) PGresult *made = NULL;
+	char batch[24];
+	const char *params[2 + JOB_KEY_COLUMNS_MAX] = { batch, c->row_mode ? "open" : "queued" };
+	int64_t left = c->at.estimated_rows - c->at.rows_scanned;
+	int rc = 0;
+
+	s->found = (uint64_t)pg_i64(res, 0, "found");
+	/* It did not count what it looked at. */
+	s->scanned = s->sweep ? (uint64_t)c->at.rows_scanned : left > (int64_t)s->found ? (uint64_t)left : s->found;
+	s->through = true;
+	if (s->found > 0) {
+		note_width(s, &found);
+		snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
+		for (unsigned i = 0; i < c->columns; i++)
+			params[2 + i] = PQgetvalue(res, 0, found.first + (int)i);
+		rc = charge_run_on(c, CHARGE_GATHERED, 2 + (int)c->columns, params, &made, err);
+	}
+	return rc == 0 ? settle(s, made, false, c->row_mode ? &found : NULL, err) : rc;
+}
+
+int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *err)
 {
 	struct charge *c = s->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	const char *params[] = { c->at.has_failed ? "true" : "false" };
+	uint64_t batch = c->row_mode ? 1 : (uint64_t)c->at.batch_size, most = room < GATHER_ROWS / batch ? room * batch : GATHER_ROWS;
+	char rows[24], bytes[24];
+	const char *params[] = { s->sweep ? c->sweep_cursor : c->scan_cursor, c->at.has_failed ? "true" : "false", rows, bytes };
 	struct err why = ERR_INIT;
 	int rc;
 
 	*ret_through = false;
-	s->committed = false;
-	s->scanned = s->found = s->pushed_bytes = 0;
-	if (c->at.rows_scanned > (charge_gives_way(c) ? GIVING_WAY_ROWS : GLANCE_ROWS))
+	begin_step(s);
+	if (!may_gather(c))
 		return 0;
-	rc = charge_run(c, CHARGE_GLANCE, false, 1, params, &res, &why);
-	if (rc == ST_SQL && !pg_sync_lost(c->pg))
-		return 0; /* it takes too long, or a row is in its way: the windows find out */
-	if (rc != 0) {
-		if (err != NULL)
-			*err = why;
-		return rc;
-	}
-	if (pg_i64(res, 0, "found") > 0) {
+	s->gathered = true;
+	snprintf(rows, sizeof(rows), "%" PRIu64, most);
+	snprintf(bytes, sizeof(bytes), "%d", WINDOW_FOUND_BYTES);
+	rc = charge_run(c, CHARGE_GATHER, false, 4, params, &res, &why);
+	if (rc == 0 && !pg_bool(res, 0, "whole")) {
 		pg_rollback(c->pg);
 		return 0;
 	}
-	s->scanned = (uint64_t)c->at.rows_scanned;
-	s->through = true;
-	rc = move(s, res, false, err);
 	if (rc == 0)
-		note(s);
+		rc = keep_gathered(s, res, &why);
 	*ret_through = rc == 0;
+	if (rc == ST_SQL && !s->committed && !pg_sync_lost(c->pg)) {
+		begin_step(s);
+		return 0; /* it takes too long, or a row is in its way: the windows find out */
+	}
+	if (rc != 0 && err != NULL)
+		*err = why;
 	return rc;
 }
 
@@ -377,11 +439,12 @@ static int raised(struct scan *s, const struct step *step, bool *ret_blind, stru
 
 int scan_step(struct scan *s, uint64_t room, struct err *err)
 {
-	bool blind = false;
+	bool blind = false, through = false;
+	int tried = s->sparse && !s->gathered ? scan_gather(s, room, &through, err) : 0;
 
-	s->committed = false;
-	s->scanned = s->found = s->pushed_bytes = 0;
-	s->through = false;
+	if (tried != 0 || through)
+		return tried;
+	begin_step(s);
 	for (;;) {
 		struct step step = plan_step(s, room, blind);
 		uint64_t began = clock_now_ms(clock_system());

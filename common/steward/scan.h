@@ -26,6 +26,8 @@ struct scan {
 	bool through;   /* the end of the table, or of --limit, was reached */
 	bool committed; /* of a step that failed: its batches are in the ledger, and maybe not in Redis */
 	unsigned blind; /* windows so far in which the predicate raised */
+	bool sparse;    /* few rows of the last window were pending */
+	bool gathered;  /* that was tried */
 	unsigned dense; /* windows in a row that went well and whose rows were nearly all pending, or were not looked at for that */
 };
 
@@ -42,9 +44,9 @@ void scan_close(struct scan *s);
 MUST_CHECK int scan_step(struct scan *s, uint64_t room, struct err *err);
 
 /**
- * The whole of a sweep in one statement, where the table is small enough for it. If that finds nothing, the sweep is through, and *@ret_through
- * set; else nothing has changed. Errors as scan_step(), of which those of the statement itself only mean that it told nothing.
+ * All that is left of the scan, or of a sweep, in one pass over the table, where that is small enough and few rows are pending. If so it is through
+ * and *@ret_through set; else nothing has changed. @room and errors as scan_step(), of which those of the pass itself only mean that it told nothing.
  */
-MUST_CHECK int scan_glance(struct scan *s, bool *ret_through, struct err *err);
+MUST_CHECK int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *err);
 
 #endif

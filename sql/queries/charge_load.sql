@@ -5,7 +5,8 @@ SELECT m.id, m.revision, m.name, m.mode = 'row' AS row_mode, m.ledger_only, m.ta
        m.plan #>> '{statements,scan}' AS scan, m.plan #>> '{statements,scan_blind}' AS scan_blind,
        m.plan #>> '{statements,scan_keys}' AS scan_keys,
        m.plan #>> '{statements,sweep}' AS sweep, m.plan #>> '{statements,sweep_blind}' AS sweep_blind,
-       m.plan #>> '{statements,glance}' AS glance, m.plan #>> '{statements,close}' AS close, m.plan #>> '{statements,missing}' AS missing,
+       m.plan #>> '{statements,gather}' AS gather, m.plan #>> '{statements,gathered}' AS gathered,
+       m.plan #>> '{statements,close}' AS close, m.plan #>> '{statements,missing}' AS missing,
        m.plan #>> '{statements,verify}' AS verify, m.plan #>> '{statements,verify_blind}' AS verify_blind,
        (SELECT installation FROM drover.meta) AS installation
   FROM drover.migrations AS m

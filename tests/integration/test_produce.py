@@ -322,6 +322,93 @@ def test_where_nearly_all_rows_are_pending_the_scan_reads_keys_alone(pg, drover)
     assert pg.value("SELECT count(*) FROM drover.batches WHERE first_key[1]::int > 200000") < 300
 
 
+FEW = "UPDATE t SET b = a WHERE id % 1000 > 0; ANALYZE t"
+
+
+def lists(pg):
+    """How many keys the batches list that have a list."""
+    return [n for (n,) in pg.sql("SELECT cardinality(keys) FROM drover.batches WHERE keys IS NOT NULL ORDER BY number")]
+
+
+def calm(drover):
+    """Nobody is given way to, so that from the first window on all may be gathered."""
+    drover.run("init")
+    drover.run("config", "throttle=off")
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_where_few_rows_are_pending_the_rest_is_gathered_after_the_first_window(pg, drover, mode):
+    fill(pg, 60_000, FEW)
+    calm(drover)
+    result, = finish(drover, drover.migration("m", SET + f"-- drover: mode {mode}\n-- drover: batch-size 25\n"), produce=["--json"])
+    assert left(pg) == 0 and result.json["rows_changed"] == result.json["rows_found"] == 60
+    assert result.json["rows_scanned"] == 60_000 and pg.value("SELECT scan_cursor[1]::int FROM drover.migrations") <= 4000
+    if mode == "batch":
+        assert lists(pg) == [2, 25, 25, 8]
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_a_gather_finds_no_more_than_there_is_room_for(pg, drover, mode):
+    fill(pg, 60_000, FEW)
+    calm(drover)
+    path = drover.migration("m", SET + f"-- drover: mode {mode}\n-- drover: batch-size 2\n")
+    producer = drover.popen("produce", path, "--wait", "--max-backlog", "10")
+    producer.wait_for_log("no worker is alive: start drover-worker")
+    assert pg.value("SELECT count(*) FROM drover.batches") <= 10 and pg.value("SELECT rows_found FROM drover.migrations") <= 20
+    fleet = drover.worker()
+    producer.wait(60)
+    assert left(pg) == 0
+    fleet.terminate()
+    fleet.wait()
+
+
+def test_more_pending_rows_than_a_gather_may_find_are_left_to_windows(pg, drover):
+    fill(pg, 210_000, "UPDATE t SET b = a WHERE id <= 105000")
+    calm(drover)
+    finish(drover, drover.migration("m", SET))
+    assert left(pg) == 0 and lists(pg) == []
+    assert pg.value("SELECT rows_scanned FROM drover.migrations") == 210_000
+
+
+def test_a_row_that_a_gather_cannot_look_at_is_found_by_windows(pg, drover):
+    fill(pg, 60_000, "UPDATE t SET a = id, b = id WHERE id % 1000 > 0; UPDATE t SET a = id WHERE b IS NULL; UPDATE t SET a = 'none', b = NULL WHERE id = 40007")
+    calm(drover)
+    path = drover.migration("m", "-- drover: table t\n-- drover: set b = a::int + 1\n-- drover: pending a::int > 0 AND b IS NULL\n-- drover: batch-size 100\n")
+    finish(drover, path, rc=4)
+    assert pg.sql("SELECT id FROM t WHERE b IS NULL") == [(40007,)]
+    assert pg.value("SELECT count(*) FROM drover.failed_jobs WHERE state = 'dead'") == 1
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["", "registered before there was a gather"])
+def test_a_sweep_gathers_the_few_rows_that_turned_up(pg, drover, old):
+    fill(pg, 60_000, "UPDATE t SET b = a")
+    calm(drover)
+    path = drover.migration("m", SET)
+    finish(drover, path)
+    if old:
+        pg.sql("UPDATE drover.migrations SET plan = plan #- '{statements,gather}' #- '{statements,gathered}'")
+    pg.sql("UPDATE t SET b = NULL WHERE id IN (100, 30000, 59999)")
+    finish(drover, path)
+    assert left(pg) == 0 and state(pg, "m")[0] == "complete"
+    assert lists(pg) == ([1, 1, 1] if old else [3])
+
+
+@pytest.mark.parametrize("statistics", ["", "ANALYZE t (id)", "ANALYZE t", "UPDATE t SET b = NULL; ANALYZE t; UPDATE t SET b = a WHERE id % 1000 > 0"],
+                         ids=["none", "of the key", "of all", "wrong"])
+def test_several_processes_gather_whatever_the_statistics_say(pg, drover, statistics):
+    pg.sql(f"""CREATE TABLE t (id int PRIMARY KEY, a text, b text) WITH (autovacuum_enabled = off);
+               INSERT INTO t SELECT g, g, CASE WHEN g % 1000 > 0 THEN g END FROM generate_series(1, 60000) g; {statistics};
+               ALTER DATABASE "{pg.name}" SET session_preload_libraries = 'auto_explain';
+               ALTER DATABASE "{pg.name}" SET auto_explain.log_min_duration = 0;
+               ALTER DATABASE "{pg.name}" SET min_parallel_table_scan_size = 0""")
+    calm(drover)
+    began = len(pg.server.log())
+    finish(drover, drover.migration("m", SET))
+    plans = [text.split("duration: ")[0] for text in pg.server.log()[began:].split("Query Text: WITH drover_hits")[1:]]
+    assert left(pg) == 0 and len(plans) >= 2
+    assert all("Workers Planned" in plan and "Parallel Seq Scan on t" in plan for plan in plans), plans
+
+
 def test_a_limit_counts_what_is_pending(pg, drover):
     fill(pg, 60_000, "UPDATE t SET b = a WHERE id % 20 = 0")
     result, = finish(drover, drover.migration("m", SET), produce=["--limit", "50000", "--json"])

@@ -98,6 +98,22 @@ class Plan:
         """The same by the keys alone."""
         return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued")[0])
 
+    def gather(self, cursor=None, keys=1000, size=100_000, batch=10, has_failed=False):
+        """Found, the keys found (a literal per key column, None: too many), and the batches made of them: numbers, counts, listed."""
+
+        def work(s):
+            row = s.exec(self.statements["gather"], cursor, has_failed, keys, size)[0]
+            found, arrays = int(row["found"]), [row[f"keys{i + 1}"] for i in range(len(self.key))] if row["whole"] == "t" else None
+            state = "open" if self.mode == "row" else "queued"
+            return found, arrays, s.exec(self.statements["gathered"], batch, state, *arrays)[0] if found and arrays else None
+
+        s = self.begin()
+        s.exec("SELECT pg_catalog.set_config('enable_' || name, 'on', true) FROM pg_catalog.unnest('{seqscan,sort,bitmapscan}'::text[]) AS name")
+        try:
+            return work(s)
+        finally:
+            s.exec("COMMIT")
+
     def scan(self, rows=1000, batch=10, **kwargs):
         """Windows until the end. The windows' rows."""
         windows, cursor = [], None
