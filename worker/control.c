@@ -406,13 +406,13 @@ static void gone_answered(struct worker *w)
 	uv_stop(&w->loop);
 }
 
-/* Until the next poll, or the next look of the worker that watches. */
+/* Until the next poll, or the next look of the worker that watches; what one saw is told at once. */
 static uint64_t due_ms(const struct worker *w)
 {
 	const struct control *c = &w->control;
 	uint64_t passed = worker_now() - c->asked_ms, poll = passed < WORKER_POLL_MS ? WORKER_POLL_MS - passed : 0, look = watch_due_ms(w);
 
-	return c->urgent ? 0 : poll < look ? poll : look;
+	return c->urgent || (c->step == CONTROL_WATCH && watch_has_news(w)) ? 0 : poll < look ? poll : look;
 }
 
 /* Between two polls. */

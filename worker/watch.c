@@ -315,15 +315,27 @@ bool watch_ask(struct worker *w)
 
 /* ------------------------------------------------------------ telling */
 
-bool watch_tell(struct worker *w)
+static struct mig *news(const struct worker *w)
 {
-	CLEANUP(buf_free) struct buf detail = BUF_INIT(1000);
-	char rung[12], ms[24];
 	struct mig *m;
 
 	DL_FOREACH(w->migs, m)
 		if (m->watched && m->tell)
 			break;
+	return m;
+}
+
+bool watch_has_news(const struct worker *w)
+{
+	return news(w) != NULL;
+}
+
+bool watch_tell(struct worker *w)
+{
+	CLEANUP(buf_free) struct buf detail = BUF_INIT(1000);
+	char rung[12], ms[24];
+	struct mig *m = news(w);
+
 	if (m == NULL)
 		return false;
 	throttle_say(&m->throttle, &detail);

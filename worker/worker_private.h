@@ -218,6 +218,7 @@ struct watch {
 uint64_t watch_due_ms(const struct worker *w); /* until there is something to look at; UINT64_MAX: not for now */
 /* On control's connection, which is free: whether anything was asked. */
 bool watch_ask(struct worker *w);
+bool watch_has_news(const struct worker *w); /* to tell */
 bool watch_tell(struct worker *w);
 void watch_answered(struct worker *w, const struct pg_op *op);
 void watch_told(struct worker *w, const struct pg_op *op);
