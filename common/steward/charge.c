@@ -13,20 +13,18 @@
 /* Of the transactions of the scan, the sweeps and the audit: short, and never in the application's way. */
 #define BEGIN_WRITING "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 #define BEGIN_READING "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
-#define SET_LOCALLY                                                                                                                    \
-	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb || "                      \
-	"'{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\"}'::pg_catalog.jsonb " \
-	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
 /*
- * What holds the planner to index scans in key order (introspect.c) is left out where the whole table is read at once. By several processes,
- * however many rows it takes to be pending: it does not know.
+ * What was captured at registration but for the names in $3, and ours. A parallel plan, where there may be one, is to be had for nothing: the planner
+ * does not know how few rows are pending.
  */
-#define SET_LOCALLY_BUT_PLANNER                                                                                                        \
-	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - "                       \
-	"'{enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort,max_parallel_workers_per_gather}'::pg_catalog.text[] " \
-	"|| '{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\", "                 \
-	"\"parallel_setup_cost\": \"0\", \"parallel_tuple_cost\": \"0\"}'::pg_catalog.jsonb "                                          \
+#define SET_LOCALLY                                                                                                                       \
+	"SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text($1::pg_catalog.jsonb - $3::pg_catalog.text[] || " \
+	"'{\"row_security\": \"off\", \"lock_timeout\": \"2s\", \"idle_in_transaction_session_timeout\": \"10s\", "                       \
+	"\"parallel_setup_cost\": \"0\", \"parallel_tuple_cost\": \"0\"}'::pg_catalog.jsonb "                                             \
 	"|| pg_catalog.jsonb_build_object('statement_timeout', $2::pg_catalog.text))"
+/* What holds the planner to index scans in key order (introspect.c), and to one process. */
+#define IN_ANY_ORDER "enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort"
+#define BY_SEVERAL "max_parallel_workers_per_gather"
 #define CRASHES_MAX 3      /* of the server, until the migration is paused */
 #define WHOLE_MS 5000      /* its snapshot holds dead rows back for so long at most */
 #define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
@@ -326,10 +324,12 @@ int charge_run(struct charge *c, enum charge_statement which, bool read_only, in
 {
 	char timeout[24];
 	bool whole = which == CHARGE_GATHER;
-	const char *settings[] = { c->settings_json, timeout };
+	/* One process that is at work without a pause leaves the others in peace; two do not. */
+	const char *left_out = !whole ? "{}" : charge_gives_way(c) ? "{" IN_ANY_ORDER "}" : "{" IN_ANY_ORDER "," BY_SEVERAL "}";
+	const char *settings[] = { c->settings_json, timeout, left_out };
 	const struct pg_call calls[] = {
 		{ .sql = read_only ? BEGIN_READING : BEGIN_WRITING },
-		{ .sql = whole ? SET_LOCALLY_BUT_PLANNER : SET_LOCALLY, .n = 2, .params = settings },
+		{ .sql = SET_LOCALLY, .n = 3, .params = settings },
 		{ .sql = c->statements[which], .n = n, .params = params },
 	};
 	PGresult *got[3] = { NULL };

@@ -297,7 +297,7 @@ static bool may_gather(const struct charge *c)
 	const struct charge_state *at = &c->at;
 	int64_t rows = at->scan_done || at->rows_scanned > at->estimated_rows ? at->rows_scanned : at->estimated_rows;
 
-	return c->statements[CHARGE_GATHER] != NULL && at->row_limit == 0 && rows <= (charge_gives_way(c) ? GIVING_WAY_ROWS : WHOLE_ROWS);
+	return c->statements[CHARGE_GATHER] != NULL && at->row_limit == 0 && rows <= WHOLE_ROWS;
 }
 
 /* Commits what was found, all of it: the scan, or the sweep, is through. */

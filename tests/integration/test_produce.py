@@ -9,7 +9,7 @@ import pytest
 
 from lib.process import wait_for
 from lib.proxy import Proxy
-from lib.scenario import finish, queue, state, stream
+from lib.scenario import finish, queue, state, stream, traffic
 
 SET = "-- drover: table t\n-- drover: set b = a\n"
 
@@ -393,20 +393,31 @@ def test_a_sweep_gathers_the_few_rows_that_turned_up(pg, drover, old):
     assert lists(pg) == ([1, 1, 1] if old else [3])
 
 
-@pytest.mark.parametrize("statistics", ["", "ANALYZE t (id)", "ANALYZE t", "UPDATE t SET b = NULL; ANALYZE t; UPDATE t SET b = a WHERE id % 1000 > 0"],
-                         ids=["none", "of the key", "of all", "wrong"])
-def test_several_processes_gather_whatever_the_statistics_say(pg, drover, statistics):
+def gather_plans(pg, drover, statistics):
+    """Of each gather of a migration, the plan."""
     pg.sql(f"""CREATE TABLE t (id int PRIMARY KEY, a text, b text) WITH (autovacuum_enabled = off);
                INSERT INTO t SELECT g, g, CASE WHEN g % 1000 > 0 THEN g END FROM generate_series(1, 60000) g; {statistics};
                ALTER DATABASE "{pg.name}" SET session_preload_libraries = 'auto_explain';
                ALTER DATABASE "{pg.name}" SET auto_explain.log_min_duration = 0;
                ALTER DATABASE "{pg.name}" SET min_parallel_table_scan_size = 0""")
-    calm(drover)
     began = len(pg.server.log())
     finish(drover, drover.migration("m", SET))
-    plans = [text.split("duration: ")[0] for text in pg.server.log()[began:].split("Query Text: WITH drover_hits")[1:]]
-    assert left(pg) == 0 and len(plans) >= 2
-    assert all("Workers Planned" in plan and "Parallel Seq Scan on t" in plan for plan in plans), plans
+    assert left(pg) == 0
+    return [text.split("duration: ")[0] for text in pg.server.log()[began:].split("Query Text: WITH drover_hits")[1:]]
+
+
+@pytest.mark.parametrize("statistics", ["", "ANALYZE t (id)", "ANALYZE t", "UPDATE t SET b = NULL; ANALYZE t; UPDATE t SET b = a WHERE id % 1000 > 0"],
+                         ids=["none", "of the key", "of all", "wrong"])
+def test_several_processes_gather_whatever_the_statistics_say(pg, drover, statistics):
+    calm(drover)
+    plans = gather_plans(pg, drover, statistics)
+    assert len(plans) >= 2 and all("Workers Planned" in plan and "Parallel Seq Scan on t" in plan for plan in plans), plans
+
+
+def test_one_process_gathers_while_others_are_at_work(pg, drover):
+    with traffic(pg):
+        plans = gather_plans(pg, drover, "ANALYZE t")
+    assert len(plans) >= 2 and all("Seq Scan on t" in plan and "Parallel" not in plan for plan in plans), plans
 
 
 def test_a_limit_counts_what_is_pending(pg, drover):

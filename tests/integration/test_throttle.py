@@ -11,7 +11,7 @@ from lib.drover import Drover
 from lib.metrics import LISTEN, Served
 from lib.postgres import Postgres
 from lib.process import run_as_server_user, wait_for
-from lib.scenario import Gate, finish, queue, rows_done
+from lib.scenario import Gate, finish, queue, rows_done, traffic
 
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
 SLOW = """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep({s}); RETURN NEW; END $$;
@@ -61,27 +61,6 @@ def wait_for_full_speed(pg):
 
 def status(drover):
     return drover.run("status", "m", "--json").json
-
-
-@contextlib.contextmanager
-def traffic(pg, query="SELECT pg_sleep(0.02)", sessions=3):
-    """Sessions of an application that are at work all the time."""
-    over = threading.Event()
-
-    def work():
-        with pg.conn() as conn:
-            while not over.is_set():
-                conn.execute(query)
-
-    threads = [threading.Thread(target=work) for _ in range(sessions)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_live_traffic_leaves_the_whole_fleet_one_lane(pg, drover):

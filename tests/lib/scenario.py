@@ -1,4 +1,7 @@
-"""What many tests do: run migrations to their end, hold jobs in their transactions, look at the ledger."""
+"""What many tests do: run migrations to their end, hold jobs in their transactions, look at the ledger; be the application."""
+
+import contextlib
+import threading
 
 from lib.process import wait_for
 
@@ -92,3 +95,24 @@ class Gate:
     def wait(self, lanes=1):
         """Until so many lanes wait at the gate."""
         wait_for(lambda: len(self.waiting()) >= lanes, lambda: f"{lanes} lanes wait at the gate, not {self.waiting()}")
+
+
+@contextlib.contextmanager
+def traffic(pg, query="SELECT pg_sleep(0.02)", sessions=3):
+    """Sessions of an application that are at work all the time."""
+    over = threading.Event()
+
+    def work():
+        with pg.conn() as conn:
+            while not over.is_set():
+                conn.execute(query)
+
+    threads = [threading.Thread(target=work) for _ in range(sessions)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
