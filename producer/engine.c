@@ -73,7 +73,7 @@ static int room(struct engine *e, uint64_t *ret, struct err *err)
 
 static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 {
-	uint64_t jobs, before = e->scan.push.pushed, began_ms = engine_now();
+	uint64_t jobs, rest, before = e->scan.push.pushed, began_ms = engine_now();
 	int rc = room(e, &jobs, err);
 
 	if (rc != 0)
@@ -93,9 +93,10 @@ static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 		return rc;
 	}
 	audit_pushed(&e->audit, e->charge.at.push_seq);
+	rest = SCAN_REST * (engine_now() - began_ms) + 1;
 	/* It is one at work more, beside the fleet's lane. */
-	if (charge_gives_way(&e->charge))
-		*ret_sleep_ms = SCAN_REST * (engine_now() - began_ms) + 1;
+	if (charge_gives_way(&e->charge) && !e->scan.through)
+		*ret_sleep_ms = rest < LOOK_MS ? rest : LOOK_MS;
 	return 0;
 }
 
@@ -219,11 +220,10 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 		*ret_sleep_ms = LOOK_MS;
 		return 0;
 	}
-	rc = finish_windows(&e->finisher, false, err);
-	if (rc != 0)
-		return rc;
-	if (!e->charge.at.scan_done)
-		return scan(e, ret_sleep_ms, err);
+	if (!e->charge.at.scan_done) {
+		rc = finish_windows(&e->finisher, false, err);
+		return rc == 0 ? scan(e, ret_sleep_ms, err) : rc;
+	}
 	if (!e->o->wait) {
 		e->result->end = e->charge.at.row_limit > 0 ? ENGINE_LIMITED : ENGINE_SCANNED;
 		/* An alarm means that something may be missing in Redis: stay for the audit after it. */

@@ -303,14 +303,14 @@ static void hits_between(const struct plan_fill *c, const char *arg, struct buf 
 	(void)buf_puts(out, "]) WITH ORDINALITY AS w(v, o) ORDER BY i, o)");
 }
 
-/* The texts of the keys in $3 .., each with its place among all of them. */
+/* The texts of the keys in $2 .., each with its place among all of them. */
 static void given_keys(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
 	for (size_t i = 0; i < c->t->nr_keys; i++)
 		(void)buf_printf(out,
 				 "%sSELECT v, (o - 1) * %zu + %zu AS i FROM pg_catalog.unnest($%zu::text[]) WITH ORDINALITY AS u(v, o)",
-				 i > 0 ? "\n           UNION ALL " : "", c->t->nr_keys, i + 1, i + 3);
+				 i > 0 ? "\n           UNION ALL " : "", c->t->nr_keys, i + 1, i + 2);
 }
 
 static void is_dense(const struct plan_fill *c, const char *arg, struct buf *out)

@@ -150,8 +150,11 @@ static int count_crash(struct charge *c, int64_t recovered, int64_t booted, stru
 	if (rc != 0 || !crashed || crashes < CRASHES_MAX)
 		return rc;
 	c->crashes = 0;
-	snprintf(reason, sizeof(reason), "the server crashed again and again while the rows after key %.200s were looked at (%s)",
-		 cursor != NULL ? cursor : "{}", statement_names[c->lost]);
+	if (c->lost == CHARGE_GATHER)
+		snprintf(reason, sizeof(reason), "the server crashed again and again while the table was looked at as a whole");
+	else
+		snprintf(reason, sizeof(reason), "the server crashed again and again while the rows after key %.200s were looked at (%s)",
+			 cursor != NULL ? cursor : "{}", statement_names[c->lost]);
 	snprintf(id, sizeof(id), "%d", c->id);
 	rc = pg_exec(c->pg, "SELECT drover.pause_for_crash($1, $2, $3)", 3, params, NULL, err);
 	return rc == 0 ? charge_look(c, err) : rc;

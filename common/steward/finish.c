@@ -135,7 +135,8 @@ int finish_windows(struct finisher *f, bool last, struct err *err)
 	int64_t after = 0;
 	int rc;
 
-	if (!c->row_mode || (!due && !last))
+	/* Near the end each look begins with the windows that were counted. */
+	if (!c->row_mode || (!due && !(last && f->idle_ms < FINISH_IDLE_MS)))
 		return 0;
 	rc = close_counted(f, err);
 	if (rc != 0 || !due)
@@ -328,7 +329,7 @@ int finish_step(struct finisher *f, uint64_t room, enum finish *ret, struct err 
 		*ret = FINISH_SCANNING;
 		return 0;
 	}
-	/* What is left are windows: nobody but us says that they are done. */
+	/* Nobody but us says that windows are done. */
 	rc = finish_windows(f, true, err);
 	if (rc == 0)
 		rc = look(f, err);

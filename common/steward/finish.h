@@ -56,7 +56,7 @@ MUST_CHECK int finish_step(struct finisher *f, uint64_t room, enum finish *ret, 
 
 /**
  * Close windows of row jobs in which nothing is left, and drop receipts that nobody asks for any more. For the time of the scan too.
- * How often rows are looked at is for it to say; @last: nothing else is left to do, windows that were counted are closed each time.
+ * How often is for it to say; more often with @last: the scan is through.
  */
 MUST_CHECK int finish_windows(struct finisher *f, bool last, struct err *err);
 

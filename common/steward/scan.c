@@ -17,17 +17,11 @@
 #define GIVING_WAY_KEYS 5000 /* the same where only keys are read */
 #define KEYS_ROWS 50000      /* of a window where only keys are read */
 #define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
-#define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
 #define LOOK_EVERY 8         /* ... but for each of so many */
+#define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
 #define WHOLE_ROWS 20000000  /* of a table that is looked at as a whole */
 #define GATHER_ROWS 100000   /* that this may find; more are left to windows */
 #define GATHER_COLUMNS 2     /* before the keys */
-
-/* Keys as a statement returned them: an array for each column of the key. */
-struct found_keys {
-	const PGresult *res; /* borrowed */
-	int first;           /* column of the result; what they are named after is nothing we know */
-};
 
 /* Batches as a statement returned them. */
 struct made {
@@ -52,16 +46,17 @@ void scan_close(struct scan *s)
 
 /* ------------------------------------------------------------ the push */
 
-static int made_open(struct made *m, const PGresult *res, const struct found_keys *found, unsigned columns, struct err *err)
+static int made_open(struct made *m, const PGresult *res, unsigned columns, struct err *err)
 {
 	struct pg_array *arrays[] = { &m->numbers, &m->counts, &m->listed, &m->keys[0], &m->keys[1], &m->keys[2], &m->keys[3] };
 	static const char *const names[] = { "numbers", "counts", "listed" };
+	int after = PQfnumber(res, "listed") + 1; /* the keys' columns are named after nothing we know */
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(m->items); i++)
 		buf_init(&m->items[i], 1 << 20);
 	for (unsigned i = 0; i < 3 + (m->rows ? columns : 0) && rc == 0; i++) {
-		const char *literal = i < 3 ? pg_opt(res, 0, names[i]) : PQgetvalue(found->res, 0, found->first + (int)i - 3);
+		const char *literal = i < 3 ? pg_opt(res, 0, names[i]) : PQgetvalue(res, 0, after + (int)i - 3);
 
 		rc = pg_array_open(arrays[i], literal != NULL && literal[0] != '\0' ? literal : NULL, &m->items[i], err);
 	}
@@ -126,12 +121,11 @@ static int push_made(struct scan *s, struct made *m, struct err *err)
 	return rc;
 }
 
-/* @found: of windows of row jobs; NULL: the jobs are batches. */
-static int push_all(struct scan *s, const PGresult *res, const struct found_keys *found, struct err *err)
+static int push_all(struct scan *s, const PGresult *res, bool rows, struct err *err)
 {
-	struct made m = { .rows = found != NULL };
+	struct made m = { .rows = rows };
 	uint64_t before = s->push.pushed;
-	int rc = made_open(&m, res, found, s->charge->columns, err);
+	int rc = made_open(&m, res, s->charge->columns, err);
 
 	if (rc == 0)
 		rc = push_made(s, &m, err);
@@ -246,7 +240,7 @@ static void note(struct scan *s)
 }
 
 /* What was made is committed with the cursor, then pushed. */
-static int settle(struct scan *s, const PGresult *made, bool cut, const struct found_keys *found, struct err *err)
+static int settle(struct scan *s, const PGresult *made, bool cut, bool rows, struct err *err)
 {
 	int rc = move(s, made, cut, err);
 
@@ -256,22 +250,12 @@ static int settle(struct scan *s, const PGresult *made, bool cut, const struct f
 	if (s->found == 0)
 		return 0;
 	FAILPOINT(scan_committed);
-	return push_all(s, made, found, err);
-}
-
-static void note_width(struct scan *s, const struct found_keys *found)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = 0; i < s->charge->columns; i++)
-		bytes += (uint64_t)PQgetlength(found->res, 0, found->first + (int)i);
-	s->window.row_bytes = bytes / s->found + 1;
+	return push_all(s, made, rows, err);
 }
 
 static int keep(struct scan *s, const struct step *step, const PGresult *res, uint64_t elapsed_ms, struct err *err)
 {
 	const struct charge_state *at = &s->charge->at;
-	const struct found_keys found = { .res = res, .first = PQfnumber(res, "listed") + 1 };
 	uint64_t looked = (uint64_t)pg_i64(res, 0, "scanned");
 	bool cut;
 
@@ -283,11 +267,16 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
 	s->sparse = !s->sweep && !cut && !step->blind && s->found * SPARSE < looked;
 	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
-	if (step->open && s->found > 0)
-		note_width(s, &found);
+	if (step->open && s->found > 0) {
+		uint64_t bytes = 0;
+
+		for (int i = PQfnumber(res, "listed") + 1; i < PQnfields(res); i++)
+			bytes += (uint64_t)PQgetlength(res, 0, i);
+		s->window.row_bytes = bytes / s->found + 1;
+	}
 	if (!step->by_keys)
 		window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
-	return settle(s, res, cut, step->open ? &found : NULL, err);
+	return settle(s, res, cut, step->open, err);
 }
 
 /* ------------------------------------------------------------ the whole table at once */
@@ -304,10 +293,9 @@ static bool may_gather(const struct charge *c)
 static int keep_gathered(struct scan *s, const PGresult *res, struct err *err)
 {
 	struct charge *c = s->charge;
-	const struct found_keys found = { .res = res, .first = GATHER_COLUMNS };
 	CLEANUP(pg_result_freep) PGresult *made = NULL;
 	char batch[24];
-	const char *params[2 + JOB_KEY_COLUMNS_MAX] = { batch, c->row_mode ? "open" : "queued" };
+	const char *params[1 + JOB_KEY_COLUMNS_MAX] = { batch };
 	int64_t left = c->at.estimated_rows - c->at.rows_scanned;
 	int rc = 0;
 
@@ -316,20 +304,20 @@ static int keep_gathered(struct scan *s, const PGresult *res, struct err *err)
 	s->scanned = s->sweep ? (uint64_t)c->at.rows_scanned : left > (int64_t)s->found ? (uint64_t)left : s->found;
 	s->through = true;
 	if (s->found > 0) {
-		note_width(s, &found);
 		snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
 		for (unsigned i = 0; i < c->columns; i++)
-			params[2 + i] = PQgetvalue(res, 0, found.first + (int)i);
-		rc = charge_run_on(c, CHARGE_GATHERED, 2 + (int)c->columns, params, &made, err);
+			params[1 + i] = PQgetvalue(res, 0, GATHER_COLUMNS + (int)i);
+		rc = charge_run_on(c, CHARGE_GATHERED, 1 + (int)c->columns, params, &made, err);
 	}
-	return rc == 0 ? settle(s, made, false, c->row_mode ? &found : NULL, err) : rc;
+	return rc == 0 ? settle(s, made, false, false, err) : rc;
 }
 
 int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *err)
 {
 	struct charge *c = s->charge;
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
-	uint64_t batch = c->row_mode ? 1 : (uint64_t)c->at.batch_size, most = room < GATHER_ROWS / batch ? room * batch : GATHER_ROWS;
+	/* Windows of row jobs end where the walk over them is still short, which keys far apart do not: of these only that there are none is of use. */
+	uint64_t batch = (uint64_t)c->at.batch_size, most = c->row_mode ? 0 : room < GATHER_ROWS / batch ? room * batch : GATHER_ROWS;
 	char rows[24], bytes[24];
 	const char *params[] = { s->sweep ? c->sweep_cursor : c->scan_cursor, c->at.has_failed ? "true" : "false", rows, bytes };
 	struct err why = ERR_INIT;
@@ -440,7 +428,7 @@ static int raised(struct scan *s, const struct step *step, bool *ret_blind, stru
 int scan_step(struct scan *s, uint64_t room, struct err *err)
 {
 	bool blind = false, through = false;
-	int tried = s->sparse && !s->gathered ? scan_gather(s, room, &through, err) : 0;
+	int tried = s->sparse && !s->gathered && !s->charge->row_mode ? scan_gather(s, room, &through, err) : 0;
 
 	if (tried != 0 || through)
 		return tried;

@@ -235,7 +235,7 @@ static int tend_one(struct ward *w, uint64_t until_ms, struct steward_report *re
 		report->foreign += w->audit.foreign;
 	}
 	report->again = report->again || w->audit.more;
-	if (rc == 0 && charge_runs(&w->charge))
+	if (rc == 0 && charge_runs(&w->charge) && !w->charge.at.scan_done)
 		rc = finish_windows(&w->finisher, false, err);
 	if (rc == 0 && charge_runs(&w->charge))
 		rc = finish(w, until_ms, report, err);

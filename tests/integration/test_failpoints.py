@@ -281,13 +281,12 @@ def test_after_a_death_every_row_is_changed_once(pg_server, redis, scenario, kin
 # --- the variable ---
 
 
-@pytest.mark.parametrize("mode", ["batch", "row"])
 @pytest.mark.parametrize("point", ["scan_before_commit", "scan_committed", "scan_pushed", "scan_marked"])
-def test_what_was_gathered_outlives_a_death_or_is_gathered_again(pg, drover, point, mode):
+def test_what_was_gathered_outlives_a_death_or_is_gathered_again(pg, drover, point):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t SELECT g, CASE WHEN g % 900 > 0 THEN 0 END FROM generate_series(1, 9000) g; ANALYZE t")
     drover.run("init")
     drover.run("config", "throttle=off")
-    path = drover.migration("m", f"-- drover: table t\n-- drover: set n = 1\n-- drover: pending n IS NULL\n-- drover: mode {mode}\n-- drover: batch-size 4\n")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set n = 1\n-- drover: pending n IS NULL\n-- drover: batch-size 4\n")
     dying = drover.popen("produce", path, env={"DROVER_FAILPOINT": f"{point}=kill@2"})
     dying.wait(rc=-signal.SIGKILL)
     assert pg.value("SELECT scan_done_at IS NOT NULL FROM drover.migrations") == (point != "scan_before_commit")

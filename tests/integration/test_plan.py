@@ -121,27 +121,20 @@ def test_where_few_rows_are_pending_batches_are_lists_of_them(pg, plan, kind):
     assert p.window(None, which="sweep")["listed"] == "{f,f,f,f,f}" and p.run_all() == 49
 
 
-@pytest.mark.parametrize("mode", ["batch", "row"])
 @pytest.mark.parametrize("kind", KEYS)
-def test_what_one_pass_gathers_is_what_windows_find(pg, plan, kind, mode):
+def test_what_one_pass_gathers_is_what_windows_find(pg, plan, kind):
     table_with(pg, kind, 157, a="CASE WHEN g % 10 > 0 THEN g END")
-    text = f"-- drover: table t\n-- drover: set a = n\n-- drover: where n > 20\n-- drover: mode {mode}\n"
+    text = "-- drover: table t\n-- drover: set a = n\n-- drover: where n > 20\n"
     windows, p = plan(text + "-- drover: batch-size 7\n", "windows"), plan(text)
     (scanned,) = windows.scan(batch=3)
     kept = "SELECT first_key, last_key, rows, state FROM drover.batches WHERE migration_id = %s ORDER BY number"
-    found, keys, made = p.gather(batch=3)
-    assert found == int(scanned["found"]) == 13 and made["counts"] == "{3,3,3,3,1}"
+    found, _, made = p.gather(batch=3)
+    assert found == int(scanned["found"]) == 13 and made["counts"] == "{3,3,3,3,1}" and made["listed"] == "{t,t,t,t,t}"
     assert pg.sql(kept, (p.id,)) == pg.sql(kept, (windows.id,))
-    if mode == "row":
-        assert keys == [scanned[f"keys{i + 1}"] for i in range(len(p.key))] and made["listed"] == "{f,f,f,f,f}"
-        columns = [pg.value("SELECT %s::text[]", (k,)) for k in keys]
-        assert p.rows([n for n, _, rows in p.batches("open") for _ in range(rows)], columns) == found
-        assert len(p.close_windows()) == 5
-    else:
-        # From a key on: what comes after it.
-        first = pg.value("SELECT last_key::text FROM drover.batches WHERE migration_id = %s AND number = %s", (p.id, p.batches()[0][0]))
-        assert made["listed"] == "{t,t,t,t,t}" and p.gather(first, batch=100)[2]["counts"] == "{10}"
-        assert p.run_all() == 13
+    # From a key on: what comes after it.
+    first = pg.value("SELECT last_key::text FROM drover.batches WHERE migration_id = %s AND number = %s", (p.id, p.batches()[0][0]))
+    assert p.gather(first, batch=100)[2]["counts"] == "{10}"
+    assert p.run_all() == 13
     assert pg.value("SELECT count(*) FROM t WHERE a IS NULL AND n > 20") == 0
     assert p.gather()[0] == 0
 
@@ -152,7 +145,6 @@ def test_a_gather_of_too_many_keys_or_bytes_says_so(pg, plan):
     literal = 50 * len("{" + "k" * 90 + "12" + "}")
     for keys, size, found in ((50, literal, True), (49, literal, False), (50, literal - 1, False), (0, literal, False), (50, 0, False)):
         assert (p.gather(keys=keys, size=size)[1] is not None) == found, (keys, size)
-    assert p.gather(has_failed=True)[0] == 50
 
 
 @pytest.mark.parametrize("kind", KEYS)

@@ -336,22 +336,42 @@ def calm(drover):
     drover.run("config", "throttle=off")
 
 
-@pytest.mark.parametrize("mode", ["batch", "row"])
-def test_where_few_rows_are_pending_the_rest_is_gathered_after_the_first_window(pg, drover, mode):
+def test_where_few_rows_are_pending_the_rest_is_gathered_after_the_first_window(pg, drover):
     fill(pg, 60_000, FEW)
     calm(drover)
-    result, = finish(drover, drover.migration("m", SET + f"-- drover: mode {mode}\n-- drover: batch-size 25\n"), produce=["--json"])
+    result, = finish(drover, drover.migration("m", SET + "-- drover: batch-size 25\n"), produce=["--json"])
     assert left(pg) == 0 and result.json["rows_changed"] == result.json["rows_found"] == 60
     assert result.json["rows_scanned"] == 60_000 and pg.value("SELECT scan_cursor[1]::int FROM drover.migrations") <= 4000
-    if mode == "batch":
-        assert lists(pg) == [2, 25, 25, 8]
+    assert lists(pg) == [2, 25, 25, 8]
 
 
-@pytest.mark.parametrize("mode", ["batch", "row"])
-def test_a_gather_finds_no_more_than_there_is_room_for(pg, drover, mode):
+def test_row_jobs_far_apart_are_of_windows_that_are_soon_walked_over(pg, drover):
     fill(pg, 60_000, FEW)
     calm(drover)
-    path = drover.migration("m", SET + f"-- drover: mode {mode}\n-- drover: batch-size 2\n")
+    path = drover.migration("m", SET + "-- drover: mode row\n")
+    widest = "SELECT max(last_key[1]::int - first_key[1]::int) FROM drover.batches"
+    finish(drover, path)
+    assert left(pg) == 0 and pg.value(widest) < 40_000
+    pg.sql("UPDATE t SET b = NULL WHERE id IN (100, 59999)")
+    finish(drover, path)
+    assert left(pg) == 0 and pg.value(widest) < 40_000
+
+
+def test_a_row_with_a_dead_letter_is_gathered_no_more(pg, drover):
+    fill(pg, 60_000, "UPDATE t SET b = a WHERE id % 1000 > 7; ALTER TABLE t ADD CHECK (b <> 'x30005')")
+    calm(drover)
+    path = drover.migration("m", SET + "-- drover: batch-size 100\n")
+    finish(drover, path, rc=4)
+    assert pg.sql("SELECT id FROM t WHERE b IS NULL") == [(30005,)] and state(pg, "m")[0] == "complete"
+    pg.sql("UPDATE t SET b = NULL WHERE id = 50000")
+    finish(drover, path, rc=4)
+    assert left(pg) == 1 and lists(pg)[-1] == 1
+
+
+def test_a_gather_finds_no_more_than_there_is_room_for(pg, drover):
+    fill(pg, 60_000, FEW)
+    calm(drover)
+    path = drover.migration("m", SET + "-- drover: batch-size 2\n")
     producer = drover.popen("produce", path, "--wait", "--max-backlog", "10")
     producer.wait_for_log("no worker is alive: start drover-worker")
     assert pg.value("SELECT count(*) FROM drover.batches") <= 10 and pg.value("SELECT rows_found FROM drover.migrations") <= 20

@@ -104,8 +104,7 @@ class Plan:
         def work(s):
             row = s.exec(self.statements["gather"], cursor, has_failed, keys, size)[0]
             found, arrays = int(row["found"]), [row[f"keys{i + 1}"] for i in range(len(self.key))] if row["whole"] == "t" else None
-            state = "open" if self.mode == "row" else "queued"
-            return found, arrays, s.exec(self.statements["gathered"], batch, state, *arrays)[0] if found and arrays else None
+            return found, arrays, s.exec(self.statements["gathered"], batch, *arrays)[0] if found and arrays else None
 
         s = self.begin()
         s.exec("SELECT pg_catalog.set_config('enable_' || name, 'on', true) FROM pg_catalog.unnest('{seqscan,sort,bitmapscan}'::text[]) AS name")
