@@ -66,6 +66,7 @@ def test_a_migration_that_is_wrong_as_a_whole_stops_with_one_reason_and_few_dead
     took = time.monotonic() - start
     assert re.search(pattern, reason), reason
     for worker in workers:
+        worker.wait_for_log(r"worker\.ready")  # the other may have been quicker than this one's start
         worker.terminate()
     logs = "".join(worker.wait().err for worker in workers)
     letters = len(dead(pg, "m"))
