@@ -96,6 +96,8 @@ CRASH = """CREATE FUNCTION crash() RETURNS void LANGUAGE plpgsql SECURITY DEFINE
 def own(own_pg_server, redis):
     """The programs with a server of their own; own.pg is its database."""
     pg = own_pg_server.database()
+    # Sooner after its start than this a server that crashed is one that was started anew.
+    wait_for(lambda: pg.value("SELECT clock_timestamp() > pg_postmaster_start_time() + interval '300 ms'"), "the server is there for a while")
     programs = Drover(pg.url, redis.url)
     programs.pg = pg
     yield programs
