@@ -327,7 +327,6 @@ int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *er
 	begin_step(s);
 	if (!may_gather(c))
 		return 0;
-	s->gathered = true;
 	snprintf(rows, sizeof(rows), "%" PRIu64, most);
 	snprintf(bytes, sizeof(bytes), "%d", WINDOW_FOUND_BYTES);
 	rc = charge_run(c, CHARGE_GATHER, false, 4, params, &res, &why);
@@ -427,11 +426,16 @@ static int raised(struct scan *s, const struct step *step, bool *ret_blind, stru
 
 int scan_step(struct scan *s, uint64_t room, struct err *err)
 {
-	bool blind = false, through = false;
-	int tried = s->sparse && !s->gathered && !s->charge->row_mode ? scan_gather(s, room, &through, err) : 0;
+	bool blind = false;
 
-	if (tried != 0 || through)
-		return tried;
+	if (s->sparse && !s->gathered && !s->charge->row_mode) {
+		bool through;
+		int rc = scan_gather(s, room, &through, err);
+
+		s->gathered = true;
+		if (rc != 0 || through)
+			return rc;
+	}
 	begin_step(s);
 	for (;;) {
 		struct step step = plan_step(s, room, blind);

@@ -27,7 +27,7 @@ struct scan {
 	bool committed; /* of a step that failed: its batches are in the ledger, and maybe not in Redis */
 	unsigned blind; /* windows so far in which the predicate raised */
 	bool sparse;    /* few rows of the last window were pending */
-	bool gathered;  /* that was tried */
+	bool gathered;  /* of the scan: the rest was tried in one pass */
 	unsigned dense; /* windows in a row that went well and whose rows were nearly all pending, or were not looked at for that */
 };
 

@@ -98,20 +98,16 @@ class Plan:
         """The same by the keys alone."""
         return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued")[0])
 
-    def gather(self, cursor=None, keys=1000, size=100_000, batch=10, has_failed=False):
+    def gather(self, cursor=None, keys=1000, size=100_000, batch=10):
         """Found, the keys found (a literal per key column, None: too many), and the batches made of them: numbers, counts, listed."""
 
         def work(s):
-            row = s.exec(self.statements["gather"], cursor, has_failed, keys, size)[0]
+            s.exec("SELECT pg_catalog.set_config('enable_' || name, 'on', true) FROM pg_catalog.unnest('{seqscan,sort,bitmapscan}'::text[]) AS name")
+            row = s.exec(self.statements["gather"], cursor, False, keys, size)[0]
             found, arrays = int(row["found"]), [row[f"keys{i + 1}"] for i in range(len(self.key))] if row["whole"] == "t" else None
             return found, arrays, s.exec(self.statements["gathered"], batch, *arrays)[0] if found and arrays else None
 
-        s = self.begin()
-        s.exec("SELECT pg_catalog.set_config('enable_' || name, 'on', true) FROM pg_catalog.unnest('{seqscan,sort,bitmapscan}'::text[]) AS name")
-        try:
-            return work(s)
-        finally:
-            s.exec("COMMIT")
+        return self.transaction(work)
 
     def scan(self, rows=1000, batch=10, **kwargs):
         """Windows until the end. The windows' rows."""
