@@ -31,7 +31,7 @@ static const struct cli_option options[] = {
 	{ "--mode", .arg = "MODE", .env = "DROVER_MODE", .type = CLI_CHOICE, .choices = modes,
 	  .help = "a job per batch of rows, or one per row; otherwise as the file says" },
 	{ "--batch-size", .arg = "N", .env = "DROVER_BATCH_SIZE", .type = CLI_U64, .min = 1, .max = 100000,
-	  .help = "rows per job in batch mode, and per window in row mode; otherwise as the file says, or 5000" },
+	  .help = "rows per transaction in batch mode, and per window in row mode; otherwise as the file says, or 5000" },
 	{ "--limit", .arg = "N", .type = CLI_U64, .min = 1, .max = 1000000000000,
 	  .help = "find at most so many rows: to try a migration out; run again, it goes on" },
 	{ "--max-backlog", .arg = "N", .env = "DROVER_MAX_BACKLOG", .type = CLI_U64, .min = 1, .max = 10000000,

@@ -299,6 +299,7 @@ static enum job_state next_slice(struct job_run *r)
 
 	forget_failure(r);
 	r->again = r->side_tries = 0;
+	r->turn = r->slice_rows > 0 ? 0 : r->turn + 1;
 	return ms == JOB_YIELD || r->stopping ? JOB_RELEASING : rest_then_run(r, ms);
 }
 
@@ -428,7 +429,7 @@ static void descend(struct job_run *r)
 	r->entries[0]->lost = r->loose = true; /* its entry was the whole batch's, which is settled */
 	r->descent.number = 0;
 	r->settle = SETTLE_ACK;
-	r->nparts = r->again = r->side_tries = 0;
+	r->nparts = r->again = r->side_tries = r->turn = 0;
 	r->blind = r->marked = r->mark_left = false;
 	/* Should others go on by now, they do not know this part: one transaction more. */
 	job_move(r, rest > 0 && rest != JOB_YIELD ? rest_then_run(r, rest) : JOB_RUNNING);

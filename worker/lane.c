@@ -101,7 +101,7 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	r->mig->committed_ms = worker_now();
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
 	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
-		rows = a->more ? r->slice_rows : a->claimed_rows;
+		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 ? r->slice_rows : l->changed;
 	if (r->kind != JOB_FAILED)
 		pace_note(&r->mig->pace, rows, l->took_us);
 }

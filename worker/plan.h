@@ -36,6 +36,7 @@ struct plan {
 	const char *image_range[4], *image_list[4]; /* by PLAN_BLIND and PLAN_UNLOCKED */
 	const char *slice_range;
 	unsigned columns; /* of the key */
+	bool turns;       /* ranges that are too large for a transaction are done by turns: drover.take_turn() */
 };
 
 /* ST_INPUT: not a plan, or one of a newer version. On failure *@ret is untouched. */

@@ -200,11 +200,23 @@ static void slice(struct tx *t, const struct job_run *r)
 		step(t, POLICY_TRANSFORM, 0, r->mig->plan->slice_range, 1, t->slice);
 }
 
+/* Of a range that is done by turns, what this transaction does. */
+static bool turn(struct tx *t, const struct job_run *r)
+{
+	if (r->kind != JOB_BATCH || r->slice_rows > 0 || !r->mig->plan->turns)
+		return false;
+	snprintf(t->turn, sizeof(t->turn), "%u", r->turn);
+	snprintf(t->slice, sizeof(t->slice), "%" PRIu64, mig_batch_size(r->mig));
+	step(t, POLICY_CLAIM, 0, "SELECT drover.take_turn($1, $2, $3, $4)", 4, r->mig->id_text, t->number, t->turn, t->slice);
+	return true;
+}
+
 static void build_work(struct tx *t, const struct job_run *r, const struct tx_who *who)
 {
 	const struct mig *m = r->mig;
 
 	bool run = m->plan->run.n > 0 && mig_is_run(r->entries, r->n);
+	bool by_turns;
 
 	begin(t);
 	full_settings(t, m, who);
@@ -219,6 +231,7 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 	else
 		claim_batch(t, r, r->marked);
 	slice(t, r);
+	by_turns = turn(t, r);
 	if (run)
 		script(t, &m->plan->run);
 	else if (r->kind == JOB_FAILED)
@@ -232,6 +245,9 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 	else if (r->slice_rows > 0)
 		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.finish_slice($1, $2, $3, $4, $5)", 5, m->id_text, t->number, who->worker,
 		     who->lane, t->slice);
+	else if (by_turns)
+		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.finish_turn($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker,
+		     who->lane);
 	else
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_batch($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker, who->lane);
 	commit(t);

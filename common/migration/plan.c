@@ -17,7 +17,6 @@ struct plan {
 	struct err *err;
 	bool pending_local; /* where and pending look at their own row alone */
 	bool apply;         /* one statement does it all */
-	bool check;
 };
 
 /* ------------------------------------------------------------ statements */
@@ -169,6 +168,12 @@ static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 	return rc;
 }
 
+/* A range of whole numbers, with a predicate that says what is done, can be done by turns: drover.take_turn(). */
+static bool has_turns(const struct plan_fill *c)
+{
+	return c->mode == MIGRATION_BATCH && c->pending != NULL && c->t->nr_keys == 1 && c->t->keys[0]->integer;
+}
+
 static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 {
 	bool replay = strcmp(name, "replay") == 0, receipts = p->fill.f->ledger && p->fill.mode == MIGRATION_ROW && !replay;
@@ -179,6 +184,7 @@ static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 	if (json_object_set_new(json_object_get(p->json, "scripts"), name, script) != 0)
 		return err_set(p->err, ST_NOMEM, "out of memory");
 	c.scope = scope;
+	c.turns = scope == PLAN_RANGE && has_turns(&c);
 	if (receipts && scope == PLAN_RANGE)
 		rc = add_step(p, script, &c, PLAN_ENLIST, "receipts", 0);
 	if (receipts)
@@ -226,6 +232,17 @@ static bool wants_strong_lock(const struct plan_fill *c)
 			return true;
 	}
 	return false;
+}
+
+/* New versions of rows that lie side by side find room where others were. A wrong guess costs some time and nothing else. */
+static bool turns_pay(const struct plan_fill *c)
+{
+	const struct migration_statements *list = &c->f->sections[SECTION_BACKFILL];
+	bool updates = c->f->nr_sets > 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		updates = updates || strcasestr(list->v[i].text, "update") != NULL;
+	return updates && has_turns(c) && c->t->keys[0]->in_order;
 }
 
 static int judge(struct plan *p, char **ret_derived)
@@ -332,7 +349,9 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 		rc = add_statements(&p);
 	if (rc == 0)
 		rc = add_key(&p);
-	if (rc == 0 && json_object_set_new(p.json, "row_local", json_boolean(p.apply)) != 0)
+	if (rc == 0 && (json_object_set_new(p.json, "row_local", json_boolean(p.apply)) != 0 ||
+			json_object_set_new(p.json, "turns", json_boolean(has_turns(&p.fill))) != 0 ||
+			json_object_set_new(p.json, "turns_pay", json_boolean(turns_pay(&p.fill))) != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	free(derived);
 	if (rc != 0) {

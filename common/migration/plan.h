@@ -31,6 +31,7 @@ struct plan_column {
 	bool integer;  /* smallint, integer or bigint */
 	bool datetime; /* its text depends on DateStyle: date, timestamp, timestamptz */
 	bool varlena;  /* may be large */
+	bool in_order; /* rows lie in about the order of its values */
 	bool locking;  /* of a unique index that foreign keys may use: changing it needs FOR UPDATE */
 };
 

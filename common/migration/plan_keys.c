@@ -307,6 +307,16 @@ static void add_run(const struct plan_fill *c, struct buf *out)
 	(void)buf_putc(out, ')');
 }
 
+static void add_range(const struct plan_fill *c, struct buf *out)
+{
+	add_between(c, "pg_catalog.current_setting('drover.first')::text[]", "pg_catalog.current_setting('drover.last')::text[]", out);
+	if (!c->turns)
+		return;
+	(void)buf_puts(out, " AND (");
+	plan_add_key_column(c, 0, NULL, out);
+	(void)buf_printf(out, " & (SELECT pg_catalog.current_setting('drover.even')::%s)) = 0", c->t->keys[0]->type);
+}
+
 static void scope(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	if (c->scope == PLAN_LIST)
@@ -314,8 +324,7 @@ static void scope(const struct plan_fill *c, const char *arg, struct buf *out)
 	else if (c->scope == PLAN_RUN)
 		add_run(c, out);
 	else
-		add_between(c, "pg_catalog.current_setting('drover.first')::text[]", "pg_catalog.current_setting('drover.last')::text[]",
-			    out);
+		add_range(c, out);
 }
 
 /* From the first key of a range to the last, of one column of whole numbers. */

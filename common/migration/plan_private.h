@@ -25,6 +25,7 @@ struct plan_fill {
 	bool last_pick; /* the statement's keys are the ones to be changed */
 	bool restore;   /* the user's statements follow: give them the planner they know */
 	bool locks;     /* the candidates */
+	bool turns;     /* of a range only the keys whose turn it is */
 	bool strong;    /* FOR UPDATE */
 	enum plan_scope scope;
 	const char *param; /* within a part of a template */

@@ -227,6 +227,7 @@ static int read_columns(struct pg_sync *c, struct introspection *in, struct err 
 			.integer = strcmp(kind, "integer") == 0,
 			.datetime = strcmp(kind, "datetime") == 0,
 			.varlena = pg_bool(in->res_columns, i, "varlena"),
+			.in_order = pg_bool(in->res_columns, i, "in_order"),
 			.locking = pg_bool(in->res_columns, i, "locking"),
 		};
 	}

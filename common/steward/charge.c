@@ -92,6 +92,7 @@ int charge_load(struct charge *c, struct err *err)
 	c->row_mode = pg_bool(res, 0, "row_mode");
 	c->ledger_only = pg_bool(res, 0, "ledger_only");
 	c->columns = (unsigned)pg_i64(res, 0, "columns");
+	c->turns_pay = pg_bool(res, 0, "turns_pay");
 	c->at.estimated_rows = pg_i64(res, 0, "estimated_rows");
 	ok = keep(&c->name, pg_str(res, 0, "name")) && keep(&c->table_name, pg_str(res, 0, "table_name")) &&
 	     keep(&c->key_name, pg_str(res, 0, "key_name")) && keep(&c->settings_json, pg_str(res, 0, "settings"));

@@ -70,6 +70,7 @@ struct charge {
 	char *key_name;
 	char *settings_json; /* of the session, as it was registered */
 	bool row_mode, ledger_only;
+	bool turns_pay;   /* ranges are to be so large that they are done by turns */
 	unsigned columns; /* of the key */
 	char *statements[CHARGE_STATEMENTS];
 	struct queue queue;

@@ -16,6 +16,8 @@
 #define GIVING_WAY_ROWS 2000 /* of a window, while others are to notice nothing: some milliseconds */
 #define GIVING_WAY_KEYS 5000 /* the same where only keys are read */
 #define KEYS_ROWS 50000      /* of a window where only keys are read */
+#define TURNS 8              /* transactions of a range that is done by turns (drover.take_turn()) ... */
+#define TURN_ROWS 2000       /* ... of so many rows each or more: fewer cost more than they gain */
 #define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
 #define LOOK_EVERY 8         /* ... but for each of so many */
 #define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
@@ -148,6 +150,7 @@ struct step {
 	enum charge_statement which;
 	bool blind;     /* the predicate raised */
 	bool by_keys;   /* nearly every row is pending: nobody need look which */
+	bool turns;     /* and batches are so large that they are done by turns */
 	uint64_t rows;  /* of the window */
 	uint64_t found; /* at most */
 	bool open;      /* its batches are windows of row jobs */
@@ -156,14 +159,17 @@ struct step {
 static int run(struct scan *s, const struct step *step, PGresult **ret, struct err *err)
 {
 	struct charge *c = s->charge;
-	char rows[24], batch[24], found[24];
+	char rows[24], batch[24], found[24], together[24];
 	const char *params[] = { s->sweep ? c->sweep_cursor : c->scan_cursor, rows, batch, step->open ? "open" : "queued", found,
 				 c->at.has_failed ? "true" : "false" };
 
+	if (step->by_keys)
+		params[4] = together;
+	snprintf(together, sizeof(together), "%d", step->turns ? TURNS : 1);
 	snprintf(rows, sizeof(rows), "%" PRIu64, step->rows);
 	snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
 	snprintf(found, sizeof(found), "%" PRIu64, step->found);
-	return charge_run(c, step->which, false, step->by_keys ? 4 : 6, params, ret, err);
+	return charge_run(c, step->which, false, step->by_keys ? 5 : 6, params, ret, err);
 }
 
 /* The last number of an array of numbers in order, as text; NULL if it is empty. */
@@ -362,13 +368,17 @@ static bool is_by_keys(const struct scan *s, bool blind)
 	       c->at.row_limit == 0 && !c->at.has_failed && s->dense >= DENSE_WINDOWS && s->dense % LOOK_EVERY != 0;
 }
 
-/* Whole batches, as many as there is room for. */
+/* Whole batches, as many as there is room for; where that pays and fits, such as are done by turns. */
 static struct step plan_keys(const struct scan *s, uint64_t room)
 {
-	uint64_t batch = (uint64_t)s->charge->at.batch_size, most = keys_at_most(s->charge) / batch;
+	uint64_t most = keys_at_most(s->charge), batch = (uint64_t)s->charge->at.batch_size;
+	bool turns = s->charge->turns_pay && batch >= TURN_ROWS && batch * TURNS <= most;
+	uint64_t large = turns ? batch * TURNS : batch;
 
-	room = room > most ? most : room;
-	return (struct step){ .which = CHARGE_SCAN_KEYS, .by_keys = true, .rows = room > 0 ? room * batch : batch, .found = UINT64_MAX };
+	room = room > most / large ? most / large : room;
+	return (struct step){
+		.which = CHARGE_SCAN_KEYS, .by_keys = true, .turns = turns, .rows = room > 0 ? room * large : large, .found = UINT64_MAX
+	};
 }
 
 static struct step plan_step(const struct scan *s, uint64_t room, bool blind)

@@ -8,6 +8,7 @@ SELECT m.id, m.revision, m.name, m.mode = 'row' AS row_mode, m.ledger_only, m.ta
        m.plan #>> '{statements,gather}' AS gather, m.plan #>> '{statements,gathered}' AS gathered,
        m.plan #>> '{statements,close}' AS close, m.plan #>> '{statements,missing}' AS missing,
        m.plan #>> '{statements,verify}' AS verify, m.plan #>> '{statements,verify_blind}' AS verify_blind,
+       coalesce((m.plan ->> 'turns_pay')::boolean, false) AS turns_pay,
        (SELECT installation FROM drover.meta) AS installation
   FROM drover.migrations AS m
  WHERE m.id = $1::integer

@@ -1,6 +1,7 @@
 -- register_columns: the columns of a table, in order. Params: $1 its oid. To be run with an empty search path, so that names are qualified.
 -- Types are those under domains, without modifier. Returns: name, type, kind (integer, datetime, array or other), collation (quoted, NULL: the
--- default), not_null, varlena, writable (neither generated nor identity always), locking (of a unique index that a foreign key may use).
+-- default), not_null, varlena, writable (neither generated nor identity always), in_order (rows lie in about the order
+-- of its values, or nobody knows), locking (of a unique index that a foreign key may use).
 WITH RECURSIVE bases AS (
   SELECT a.attnum, t.oid, t.typtype, t.typbasetype
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
@@ -19,6 +20,9 @@ SELECT a.attname AS name, pg_catalog.format_type(b.oid, -1) AS type, t.typarray:
                          WHERE d0.attnum = a.attnum AND d.typtype = 'd') IS TRUE AS not_null,
        a.attlen = -1 AS varlena,
        a.attgenerated = '' AND a.attidentity <> 'a' AS writable,
+       coalesce((SELECT pg_catalog.abs(s.correlation) FROM pg_catalog.pg_stats s JOIN pg_catalog.pg_class c ON c.relname = s.tablename
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
+                  WHERE c.oid = a.attrelid AND s.attname = a.attname ORDER BY s.inherited LIMIT 1), 1) > 0.9 AS in_order,
        EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
                                                    AND a.attnum = ANY (i.indkey::smallint[])) AS locking
   FROM pg_catalog.pg_attribute a

@@ -10,7 +10,7 @@
 -- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of
 -- them that are pending), drover.windows (the window of each key claimed), drover.batch (number of the batch claimed, or of the one it was
 -- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed, drover.left, drover.failed, drover.row,
--- drover.next (the key at which the rest of a batch begins that is done in slices).
+-- drover.next (the key at which the rest of a batch begins that is done in slices or by turns), drover.even (1: of a range the even keys alone).
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
@@ -73,7 +73,7 @@ BEGIN
     RAISE EXCEPTION 'the batch was taken over before' USING ERRCODE = 'DR006';
   END IF;
   PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
-          set_config('drover.batch', coalesce(b.root, p_number)::text, true),
+          set_config('drover.batch', coalesce(b.root, p_number)::text, true), set_config('drover.even', '0', true),
           set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
   IF p_listed THEN
     PERFORM drover.set_claim(b.keys, cardinality(b.first_key)),
@@ -217,6 +217,45 @@ BEGIN
          rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(p_rows - changed, 0), worker = p_worker,
          started_at = transaction_timestamp(), conflict_since = NULL
    WHERE migration_id = p_migration AND number = p_number;
+END $$;
+
+-- Of a claimed range of whole numbers with more rows than the p_rows that a transaction should have, what this transaction does. The range is
+-- cut into two parts or more; first of each part the even keys have their turn, then what is left of each. By then the pages have room where
+-- the even keys' rows were, and new versions stay in them, unknown to any index. Done after the other, the same page's turns would be too close:
+-- a transaction that began before the first one's end still keeps the old rows.
+CREATE FUNCTION drover.take_turn(p_migration integer, p_number bigint, p_turn integer, p_rows integer) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_rows  integer := (SELECT rows + rows_changed FROM drover.batches WHERE migration_id = p_migration AND number = p_number);
+  v_parts integer := greatest((v_rows + 2 * p_rows - 1) / (2 * p_rows), 2);
+  v_first numeric := (current_setting('drover.first')::text[])[1];
+  v_last  numeric := (current_setting('drover.last')::text[])[1];
+  v_even  boolean := p_turn < v_parts;
+  v_step  numeric;
+BEGIN
+  IF v_rows <= p_rows OR v_last - v_first < p_rows OR p_turn >= 2 * v_parts - 1 THEN
+    RETURN;
+  END IF;
+  -- What is left begins where the part before ended. No number is made that the key's type may not have.
+  v_step := div(v_last - v_first, CASE WHEN v_even THEN v_parts ELSE 2 * v_parts - p_turn END) + 1;
+  PERFORM set_config('drover.next', ARRAY[CASE WHEN v_even THEN v_first ELSE least(v_first + v_step, v_last) END]::text, true);
+  IF v_even THEN
+    v_first := least(v_first + p_turn * v_step, v_last);
+  END IF;
+  PERFORM set_config('drover.first', ARRAY[v_first]::text, true), set_config('drover.even', v_even::integer::text, true),
+          set_config('drover.last', ARRAY[least(v_first + v_step - 1, v_last)]::text, true);
+END $$;
+
+-- Finish a turn: as a slice of as many rows as it changed; and the batch, if it was all that the scan found.
+CREATE FUNCTION drover.finish_turn(p_migration integer, p_number bigint, p_worker text, p_lane text, OUT changed bigint, OUT more boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_changed integer := current_setting('drover.changed');
+BEGIN
+  IF EXISTS (SELECT FROM drover.batches WHERE migration_id = p_migration AND number = p_number AND rows <= v_changed) THEN
+    PERFORM set_config('drover.next', '', true);
+  END IF;
+  SELECT s.changed, s.more INTO changed, more FROM drover.finish_slice(p_migration, p_number, p_worker, p_lane, v_changed) AS s;
 END $$;
 
 -- Finish claimed row jobs or dead letters. Returns the rows changed.

@@ -41,6 +41,7 @@ class Draw:
     lanes: int
     rows: int
     batch_size: int
+    turns: bool  # batches are done by turns
     parts: bool  # batches and windows are larger than transactions: slices of the ones, runs of rows of the others
     poison: list
     mends: bool  # poison rows are mended in the end, and replayed
@@ -49,7 +50,7 @@ class Draw:
 
     def __str__(self):
         poison = f", {len(self.poison)} poison rows{' (replayed)' if self.mends else ''}" if self.poison else ""
-        parts = " in parts" if self.parts else ""
+        parts = " by turns" if self.turns else " in parts" if self.parts else ""
         return (f"{self.way} {self.form}, {self.mode} jobs, {self.keys} keys, {self.rows} rows by {self.batch_size}{parts}{poison}, "
                 f"{self.launcher} with {self.workers}x{self.lanes}")
 
@@ -86,10 +87,13 @@ def draw(seed, only=None, calm=False):
     rows = workers * lanes * (60 * PART_ROWS if parts else 100 * batch_size)
     if parts:
         batch_size *= PART_ROWS
+    turns = parts and random.Random(f"turns {seed}").random() < 0.3
     poison = sorted(rng.sample(range(1, rows + 1), rng.randint(5, 25))) if rng.random() < 0.5 else []
     drawn = Draw(seed, rng.choice(["ledger", "pending"]), rng.choice(["batch", "row"]), rng.choice(["set", "backfill"]),
-                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, parts, poison,
+                 rng.choice(list(KEYS)), rng.choice(["produce", "produce", "run"]), workers, lanes, rows, batch_size, turns, parts, poison,
                  rng.random() < 0.5, [None] * (workers + 1))
+    if turns:
+        drawn.way, drawn.mode, drawn.form, drawn.keys = "pending", "batch", "set", rng.choice(["dense", "gaps"])
     if not calm:
         drawn.first_points = [points.draw(rng, points.WORKERS) if rng.random() < 0.5 else None for _ in range(workers)]
         drawn.first_points.append(points.draw(rng, points.of_producer(drawn.launcher)) if rng.random() < 0.3 else None)

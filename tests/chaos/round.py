@@ -13,7 +13,7 @@ import redis
 
 from chaos import checks
 from chaos.application import Application, create
-from chaos.draw import LEASE_S, draw
+from chaos.draw import LEASE_S, PART_ROWS, draw
 from chaos.faults import FAULTS, LONGEST_S
 from chaos.fleet import Fleet
 from lib.drover import Drover
@@ -255,7 +255,9 @@ class Round:
     def _find_stream(self):
         try:
             (installation, number), = self.sql("SELECT installation, id FROM drover.meta, drover.migrations")
-            if self.draw.parts:  # the size that it was registered with stays; workers keep to one that is set
+            if self.draw.turns:  # as if ranges had been cut so much larger than transactions should be
+                self.sql("UPDATE drover.worker_config SET value = %s WHERE key = 'batch_size'", (str(PART_ROWS),))
+            elif self.draw.parts:  # the size that it was registered with stays; workers keep to one that is set
                 self.sql("DELETE FROM drover.worker_config WHERE key = 'batch_size'")
             self.stream = f"drover:{{{installation}:{number}}}:jobs"
         except (psycopg.Error, ValueError):

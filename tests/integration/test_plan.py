@@ -1,6 +1,7 @@
 """The SQL that migrations become, on a real server, step by step: every kind of key, name, script and statement."""
 
 import json
+import random
 import re
 import threading
 
@@ -321,6 +322,72 @@ def test_the_general_form_sees_the_one_row_that_does_not_converge_and_none_that_
         p.batch(number)
 
 
+NUMBERS = {
+    "all": ("bigint", "SELECT g FROM generate_series(1, 80) g", [10] * 8),
+    "below zero": ("int", "SELECT g FROM generate_series(-60, 19) g", [10] * 8),
+    "the ends of the type": ("smallint", "SELECT v FROM generate_series(0, 39) g, unnest(ARRAY[-32768 + g, 32767 - g]) v", [20, 0, 0, 20, 20, 0, 0, 20]),
+    "the ends of the largest": ("bigint", "SELECT v FROM generate_series(0, 39) g, unnest(ARRAY[-9223372036854775808 + g, 9223372036854775807 - g]) v",
+                                [20, 0, 0, 20, 20, 0, 0, 20]),
+    "odd ones alone": ("int", "SELECT g * 2 + 1 FROM generate_series(1, 80) g", [0, 0, 0, 0, 20, 20, 20, 20]),
+    "even ones alone": ("int", "SELECT g * 2 FROM generate_series(1, 80) g", [20, 20, 20, 20]),
+    "most of them at one end": ("int", "SELECT CASE WHEN g < 80 THEN g ELSE 100000 END FROM generate_series(1, 80) g", [39, 0, 0, 1, 40]),
+    "few": ("int", "SELECT g FROM generate_series(1, 20) g", [5, 5, 5, 5]),
+    "no more than a transaction should have": ("int", "SELECT g FROM generate_series(1, 10) g", [10]),
+}
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_a_large_range_is_done_by_turns_the_even_keys_first(pg, plan, numbers):
+    kind, rows, turns = NUMBERS[numbers]
+    pg.sql(f"CREATE TABLE t (id {kind} PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t {rows}")
+    p = plan("-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n")
+    assert p.turns_pay
+    p.scan(batch=100)
+    (number, _, count), = p.batches()
+    assert p.turns_of(number, 10) == turns
+    assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(count, 1, 1)]
+    assert pg.sql("SELECT state, rows_changed, rows_skipped FROM drover.batches") == [("done", count, 0)]
+    assert pg.sql("SELECT sum(rows_changed)::int, sum(rows_skipped)::int, sum(jobs)::int FROM drover.lane_counts") == [(count, 0, 1)]
+
+
+def test_turns_of_a_batch_that_others_went_on_with_lose_nothing(pg, plan):
+    """Whoever lost a batch and comes back may have any turn next, of any size; so may the rows have changed that the scan found."""
+    rng = random.Random(5)
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0)")
+    p = plan("-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n")
+    for _ in range(100):
+        pg.sql("TRUNCATE t; DELETE FROM drover.batches; INSERT INTO t SELECT DISTINCT (random() * 300)::int FROM generate_series(1, 200)")
+        p.scan(batch=1000)
+        (number, _, count), = p.batches()
+        pg.sql("UPDATE t SET n = 5 WHERE id %% 7 = %s", (rng.randrange(14),))
+        written, more = pg.value("SELECT count(*) FROM t WHERE n = 5"), True
+        while more:
+            changed, more = p.turn(number, rng.choice([0, 0, 1, 2, 3, 4, 5, 6, 7, 9]), rng.choice([1, 10, 25, 60]))
+        assert pg.sql("SELECT count(*), count(*) FILTER (WHERE n = 5) FROM t WHERE n IN (1, 5)") == [(count, written)]
+        assert pg.sql("SELECT rows_changed, rows_skipped FROM drover.batches") == [(count - written, written)]
+
+
+def test_large_ranges_are_cut_where_keys_lie_close_together(pg, plan):
+    pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0);"
+           "INSERT INTO t SELECT g + (g > 95)::int * 1000000 FROM generate_series(-20, 179) g")
+    p = plan("-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n")
+    window = p.window_of_keys("{-21}", rows=170, batch=10, together=4)
+    assert pg.sql("SELECT first_key[1]::bigint, last_key[1]::bigint, rows FROM drover.batches ORDER BY number") == [
+        (-20, 19, 40), (20, 59, 40), (60, 69, 10), (70, 79, 10), (80, 89, 10), (90, 1000099, 10), (1000100, 1000139, 40),
+        (1000140, 1000149, 10)]  # the jump's, and what is too few for a large one
+    assert (window["cursor"], window["found"]) == ("{1000149}", "170")
+
+
+def test_turns_pay_where_rows_lie_in_the_order_of_their_keys(pg, plan):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, 1000) g")
+    file = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
+    assert plan(file, "unknown").turns_pay
+    pg.sql("ANALYZE t")
+    assert plan(file, "yes").turns_pay
+    pg.sql("DELETE FROM t; INSERT INTO t SELECT g FROM generate_series(1, 1000) g ORDER BY md5(g::text); ANALYZE t")
+    assert not plan(file, "no").turns_pay
+
+
 def test_a_trigger_that_undoes_the_change_is_seen(pg, plan):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int); INSERT INTO t SELECT g, g FROM generate_series(1, 5) g;"
            "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF pg_trigger_depth() = 1 THEN "
@@ -379,7 +446,8 @@ def test_a_predicate_on_another_table_is_tested_with_a_snapshot_after_the_locks(
     number = p.batches()[0][0]
     # A second session works on the same rows (as a zombie would), past its claim.
     other = p.begin(Session(pg))
-    other.exec("SELECT set_config('drover.first', '{1}', true), set_config('drover.last', '{3}', true), set_config('drover.left', '', true)")
+    other.exec("SELECT set_config('drover.first', '{1}', true), set_config('drover.last', '{3}', true), set_config('drover.even', '0', true),"
+               "set_config('drover.left', '', true)")
     for step in p.scripts["range"]:
         other.exec(step["sql"])
     result = []
@@ -643,7 +711,7 @@ def test_the_table_is_read_by_its_key_whatever_the_statistics_say(pg, plan, stat
     p.example = array([low] + rest), array([high] + rest), array([low, high])
     text = explain(p, p.statements["scan"], array([low] + rest), 1000, 1000, "queued", None, False)
     assert "Index Scan using t_pkey on t" in text and "Seq Scan on t\n" not in text and "Parallel" not in text, text
-    text = explain(p, p.statements["scan_keys"], array([low] + rest), 5000, 1000, "queued")
+    text = explain(p, p.statements["scan_keys"], array([low] + rest), 5000, 1000, "queued", 1)
     assert len(re.findall(r"Index (?:Only )?Scan using t_pkey on t.*\n *Index Cond: \(.*k\b.* > ", text)) == 2 and "Sort Key: t" not in text, text
     text = explain(p, p.scripts["range"][0]["sql"])
     assert "Index Scan using t_pkey on t" in text, text

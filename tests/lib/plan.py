@@ -59,7 +59,7 @@ class Plan:
         plan, settings, self.revision, self.mode = self.pg.sql(
             "SELECT plan, settings, revision, mode FROM drover.migrations WHERE id = %s", (self.id,))[0]
         self.settings, self.scripts, self.statements, self.key = settings, plan["scripts"], plan["statements"], plan["key"]
-        self.row_local = plan["row_local"]
+        self.row_local, self.turns_pay = plan["row_local"], plan["turns_pay"]
 
     # --- transactions ---
 
@@ -94,9 +94,9 @@ class Plan:
         state = "open" if self.mode == "row" else "queued"
         return self.transaction(lambda s: s.exec(self.statements[which], cursor, rows, batch, state, limit, has_failed)[0])
 
-    def window_of_keys(self, cursor, rows=1000, batch=10):
+    def window_of_keys(self, cursor, rows=1000, batch=10, together=1):
         """The same by the keys alone."""
-        return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued")[0])
+        return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued", together)[0])
 
     def gather(self, cursor=None, keys=1000, size=100_000, batch=10):
         """Found, the keys found (a literal per key column, None: too many), and the batches made of them: numbers, counts, listed."""
@@ -134,6 +134,26 @@ class Plan:
             return int(s.exec("SELECT drover.finish_batch($1, $2, 'w', 'w/0') AS n", self.id, number)[0]["n"])
 
         return self.transaction(work)
+
+    def turn(self, number, turn, rows):
+        """The batch's turn, transactions being of so many rows. Rows changed, and whether there is more to do."""
+
+        def work(s):
+            s.exec("SELECT drover.claim_batch($1, $2, $3, false, false)", self.id, number, self.revision)
+            s.exec("SELECT drover.take_turn($1, $2, $3, $4)", self.id, number, turn, rows)
+            self.script(s, "range")
+            done = s.exec("SELECT * FROM drover.finish_turn($1, $2, 'w', 'w/0')", self.id, number)[0]
+            return int(done["changed"]), done["more"] == "t"
+
+        return self.transaction(work)
+
+    def turns_of(self, number, rows):
+        """Rows changed by each turn, until the batch is done."""
+        changed, more = [], True
+        while more:
+            n, more = self.turn(number, len(changed), rows)
+            changed.append(n)
+        return changed
 
     def run_all(self):
         return sum(self.batch(number, listed) for number, listed, _ in self.batches())

@@ -14,9 +14,10 @@
 #include "migration/tree.h"
 
 #define T "-- drover: table t\n"
+#define BACKFILL T "-- drover: pending b IS NULL\n-- drover: backfill\n"
 
 static const struct plan_column columns[] = {
-	{ .name = "id", .type = "bigint", .not_null = true, .integer = true, .locking = true },
+	{ .name = "id", .type = "bigint", .not_null = true, .integer = true, .in_order = true, .locking = true },
 	{ .name = "a", .type = "text", .varlena = true },
 	{ .name = "b", .type = "integer", .integer = true },
 	{ .name = "At", .type = "timestamp with time zone", .datetime = true },
@@ -173,6 +174,49 @@ static void a_stronger_lock_is_taken_where_foreign_keys_may_look(void **state)
 	}
 }
 
+static void large_ranges_are_done_by_turns_where_new_versions_find_room_in_their_pages(void **state)
+{
+	static const struct {
+		const char *why, *text;
+		size_t keys;
+		enum migration_mode mode;
+		bool triggers, shuffled;
+		enum { NEVER, POSSIBLE, PAY } turns;
+	} rows[] = {
+		{ "a set", T "-- drover: set b = n + 1\n", 1, MIGRATION_BATCH, false, false, PAY },
+		{ "in several statements", T "-- drover: set b = n\n", 1, MIGRATION_BATCH, true, false, PAY },
+		{ "pages are visited in any order", T "-- drover: set b = n\n", 1, MIGRATION_BATCH, false, true, POSSIBLE },
+		{ "keys of two columns", T "-- drover: set b = n\n", 2, MIGRATION_BATCH, false, false, NEVER },
+		{ "jobs of one row", T "-- drover: set b = n\n", 1, MIGRATION_ROW, false, false, NEVER },
+		{ "nothing says which are done", T "-- drover: set b = b + 1\n-- drover: ledger\n", 1, MIGRATION_BATCH, false, false,
+		  NEVER },
+		{ "a section", BACKFILL "INSERT INTO u SELECT FROM :batch;update t SET b = 1 FROM :batch;", 1, MIGRATION_BATCH, false,
+		  false, PAY },
+		{ "one that only adds rows", BACKFILL "INSERT INTO u SELECT FROM :batch;", 1, MIGRATION_BATCH, false, false, POSSIBLE },
+		{ "a procedure", T "-- drover: handler procedure p\n-- drover: pending b IS NULL\n", 1, MIGRATION_BATCH, false, false,
+		  POSSIBLE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan_column own[ARRAY_SIZE(columns)];
+		struct plan_table t = table_of(rows[i].keys);
+		json_t *plan;
+
+		memcpy(own, columns, sizeof(own));
+		own[0].in_order = !rows[i].shuffled;
+		t.keys[0] = &own[0];
+		t.update_triggers = rows[i].triggers;
+		plan = make(rows[i].text, &t, rows[i].mode);
+		if (json_is_true(json_object_get(plan, "turns")) != (rows[i].turns != NEVER) ||
+		    json_is_true(json_object_get(plan, "turns_pay")) != (rows[i].turns == PAY) ||
+		    (strstr(sql_of(plan, "range", 0), "drover.even") != NULL) != (rows[i].turns != NEVER))
+			fail_msg("%s: %s", rows[i].why, sql_of(plan, "range", 0));
+		assert_null(strstr(sql_of(plan, "list", 0), "drover.even"));
+		json_decref(plan);
+	}
+}
+
 static void what_cannot_be_derived_is_asked_for(void **state)
 {
 	static const struct {
@@ -321,6 +365,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_migration_has_the_form_that_is_safe),
 		cmocka_unit_test(a_stronger_lock_is_taken_where_foreign_keys_may_look),
+		cmocka_unit_test(large_ranges_are_done_by_turns_where_new_versions_find_room_in_their_pages),
 		cmocka_unit_test(what_cannot_be_derived_is_asked_for),
 		cmocka_unit_test(several_columns_keep_what_is_written),
 		cmocka_unit_test(nothing_breaks_out_of_its_place),
