@@ -221,8 +221,8 @@ END $$;
 
 -- Of a claimed range of whole numbers with more rows than the p_rows that a transaction should have, what this transaction does. The range is
 -- cut into two parts or more; first of each part the even keys have their turn, then what is left of each. By then the pages have room where
--- the even keys' rows were, and new versions stay in them, unknown to any index. Done after the other, the same page's turns would be too close:
--- a transaction that began before the first one's end still keeps the old rows.
+-- the even keys' rows were, and new versions stay in them. One right after the other, the two turns of a page would be too close: a transaction
+-- that began before the end of the first still keeps the old rows.
 CREATE FUNCTION drover.take_turn(p_migration integer, p_number bigint, p_turn integer, p_rows integer) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
