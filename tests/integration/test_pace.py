@@ -3,7 +3,7 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state
+from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state, workers_die
 
 ROWS = 2000
 SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
@@ -101,11 +101,7 @@ def test_workers_that_die_in_the_middle_of_slices_lose_and_double_nothing(pg, dr
     drover.run("init")
     path = drover.migration("m", "-- drover: table t\n" + FILES[file])
     queue(drover, path)
-    for _ in range(3):
-        begun = rows_done(pg, "m")
-        worker = drover.worker("--lease", "3s")
-        wait_for(lambda: rows_done(pg, "m") > begun, "slices are done")
-        worker.kill()
+    workers_die(pg, drover, 3)
     finish(drover, "m", worker=["--lease", "3s"])
     assert pg.sql("SELECT count(*), min(n), max(n) FROM t") == [(4 * ROWS, 1, 1)]
     assert rows_done(pg, "m") == 4 * ROWS

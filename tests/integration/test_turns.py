@@ -3,7 +3,7 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state
+from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state, workers_die
 
 ROWS, SIZE = 4000, 200
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
@@ -12,6 +12,14 @@ NUMBERS = {"numbers": "g", "numbers with gaps": "g * 3", "even numbers": "g * 2"
 SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
           CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""
 PER_TRANSACTION = "SELECT max(n) FROM (SELECT count(*) AS n FROM t WHERE n = 1 GROUP BY xmin::text) AS x"
+
+
+def cut(pg, drover, size, rows, numbers="g"):
+    """Batches as the scan cuts them where transactions should have so many rows."""
+    pg.sql(f"{TABLE} INSERT INTO t SELECT {numbers} FROM generate_series(1, {rows}) g")
+    drover.run("init")
+    drover.run("config", "throttle=off")
+    queue(drover, drover.migration("m", FILE), produce=["--batch-size", size])
 
 
 def queued(pg, drover, numbers="g", rows=ROWS, size=SIZE):
@@ -31,10 +39,7 @@ def assert_each_was_changed_once(pg, rows=ROWS):
 
 def test_rows_that_are_done_later_find_room_where_others_were(pg, drover):
     rows, size = 100_000, 2000
-    pg.sql(f"{TABLE} INSERT INTO t SELECT g FROM generate_series(1, {rows}) g")
-    drover.run("init")
-    drover.run("config", "throttle=off")
-    queue(drover, drover.migration("m", FILE), produce=["--batch-size", size])
+    cut(pg, drover, size, rows)
     finish(drover, "m", worker=["--concurrency", 1])
     assert_each_was_changed_once(pg, rows)
     assert pg.value("SELECT count(*) FROM drover.batches") < rows // size  # batches of several transactions each ...
@@ -55,11 +60,7 @@ def test_a_range_is_done_by_short_transactions_each_row_once(pg, drover, numbers
 @pytest.mark.parametrize("numbers", NUMBERS)
 def test_workers_that_die_between_turns_lose_and_double_nothing(pg, drover, numbers):
     queued(pg, drover, NUMBERS[numbers])
-    for _ in range(2):
-        begun = rows_done(pg, "m")
-        worker = drover.worker("--lease", "3s")
-        wait_for(lambda: rows_done(pg, "m") > begun, "turns are done")
-        worker.kill()
+    workers_die(pg, drover, 2)
     finish(drover, "m", worker=["--lease", "3s"])
     assert_each_was_changed_once(pg)
 
@@ -109,10 +110,7 @@ def test_sizes_that_change_between_turns_neither_lose_nor_double(pg, drover):
 def test_keys_that_lie_unevenly_make_no_long_transactions(pg, drover):
     """Sequences jump: the last keys of what would be a large range are far away from the others."""
     rows, size = 60_000, 2000
-    pg.sql(f"{TABLE} INSERT INTO t SELECT g + (g > 31900)::int * 500000000 FROM generate_series(1, {rows}) g")
-    drover.run("init")
-    drover.run("config", "throttle=off")
-    queue(drover, drover.migration("m", FILE), produce=["--batch-size", size])
+    cut(pg, drover, size, rows, "g + (g > 31900)::int * 500000000")
     assert pg.value("SELECT max(rows) FROM drover.batches") == 8 * size
     finish(drover, "m")
     assert_each_was_changed_once(pg, rows)
@@ -121,13 +119,9 @@ def test_keys_that_lie_unevenly_make_no_long_transactions(pg, drover):
 
 def test_ranges_that_were_cut_for_turns_are_done_by_turns_after_an_amendment_too(pg, drover):
     rows, size = 60_000, 2000
-    pg.sql(f"{TABLE} INSERT INTO t SELECT g FROM generate_series(1, {rows}) g")
-    drover.run("init")
-    drover.run("config", "throttle=off")
-    path = drover.migration("m", FILE)
-    queue(drover, path, produce=["--batch-size", size])
+    cut(pg, drover, size, rows)
     drover.run("pause", "m")
-    drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch AS b WHERE t.id = b.id;\n")
+    path = drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch AS b WHERE t.id = b.id;\n")
     drover.run("amend", "m", path)
     drover.run("resume", "m")
     finish(drover, "m")

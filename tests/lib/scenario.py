@@ -51,6 +51,15 @@ def rows_done(pg, name):
                         WHERE migration_id = (SELECT id FROM drover.migrations WHERE name = %s)""", (name,))
 
 
+def workers_die(pg, drover, times):
+    """One after the other, each in the middle of what it does of the migration m; their leases are of 3 s."""
+    for _ in range(times):
+        begun = rows_done(pg, "m")
+        worker = drover.worker("--lease", "3s")
+        wait_for(lambda: rows_done(pg, "m") > begun, "rows are done")
+        worker.kill()
+
+
 def stream(pg, name):
     """The name of a migration's stream in Redis."""
     return f"drover:{{{pg.value('SELECT installation FROM drover.meta')}:{migration_id(pg, name)}}}:jobs"
