@@ -3,12 +3,9 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state, workers_die
+from lib.scenario import PER_TRANSACTION, SLOW, dead, finish, queue, rows_done, state, wait_for_state, workers_die
 
 ROWS = 2000
-SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
-          CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""
-PER_TRANSACTION = "SELECT max(n) FROM (SELECT count(*) AS n FROM t WHERE n = 1 GROUP BY xmin::text) AS x"
 TABLES = {
     "a number as key": "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g FROM generate_series(1, {rows}) g",
     "numbers with gaps": "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g * 3 FROM generate_series(1, {rows}) g",

@@ -3,15 +3,12 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, rows_done, state, wait_for_state, workers_die
+from lib.scenario import PER_TRANSACTION, SLOW, dead, finish, queue, rows_done, state, wait_for_state, workers_die
 
 ROWS, SIZE = 4000, 200
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, v text NOT NULL DEFAULT repeat('x', 200)); "
 NUMBERS = {"numbers": "g", "numbers with gaps": "g * 3", "even numbers": "g * 2", "numbers below zero": "-g"}
-SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
-          CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""
-PER_TRANSACTION = "SELECT max(n) FROM (SELECT count(*) AS n FROM t WHERE n = 1 GROUP BY xmin::text) AS x"
 
 
 def cut(pg, drover, size, rows, numbers="g"):

@@ -5,6 +5,11 @@ import threading
 
 from lib.process import wait_for
 
+# Each row of a table t takes a millisecond; and the most rows that one transaction changed to n = 1.
+SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
+          CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""
+PER_TRANSACTION = "SELECT max(n) FROM (SELECT count(*) AS n FROM t WHERE n = 1 GROUP BY xmin::text) AS x"
+
 
 def finish(drover, *paths, produce=(), worker=(), rc=0, timeout_s=120):
     """Produce these migrations at the same time, with one worker, until all are through; the producers' Results.
