@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "migration/plain.h"
 #include "migration/plan_private.h"
 #include "migration/template.h"
 #include "plan_sql.h"
@@ -168,6 +169,12 @@ static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 	return rc;
 }
 
+/* Of a `set`, or a section that amounts to one. */
+static int work_line(const struct migration_file *f)
+{
+	return f->nr_sets > 0 ? f->sets[0].line : f->sections[SECTION_BACKFILL].v[0].line;
+}
+
 /* A range of whole numbers, with a predicate that says what is done, can be done by turns: drover.take_turn(). */
 static bool has_turns(const struct plan_fill *c)
 {
@@ -193,7 +200,7 @@ static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 		rc = add_step(p, script, &c, PLAN_RECEIPTS, "receipts", 0);
 	/* Rows of a list are locked in key order by one index scan only where the key is one column. */
 	if (rc == 0 && p->apply && !replay && (c.scope != PLAN_LIST || c.t->nr_keys == 1))
-		rc = add_step(p, script, &c, PLAN_APPLY, "apply", p->fill.f->sets[0].line);
+		rc = add_step(p, script, &c, PLAN_APPLY, "apply", work_line(p->fill.f));
 	else if (rc == 0)
 		rc = add_general(p, script, c);
 	if (rc == 0 && replay)
@@ -245,6 +252,19 @@ static bool turns_pay(const struct plan_fill *c)
 	return updates && has_turns(c) && c->t->keys[0]->in_order;
 }
 
+/* Does the section update this table, by its whole key, which stays as it is? */
+static bool amounts_to_set(const struct plain_update *u, const struct plan_table *t)
+{
+	bool does = strcmp(u->table, t->name) == 0 && (u->schema != NULL ? strcmp(u->schema, t->schema) == 0 : t->visible) &&
+		    u->keys.n == t->nr_keys;
+
+	for (size_t i = 0; i < t->nr_keys; i++)
+		does = does && strvec_has(&u->keys, t->keys[i]->name);
+	for (size_t i = 0; i < u->nr_sets; i++)
+		does = does && plan_find_column(t, u->sets[i].column) != NULL && !strvec_has(&u->keys, u->sets[i].column);
+	return does;
+}
+
 static int judge(struct plan *p, char **ret_derived)
 {
 	const struct migration_file *f = p->fill.f;
@@ -265,9 +285,9 @@ static int judge(struct plan *p, char **ret_derived)
 		rc = is_local(p, p->fill.pending, &p->pending_local);
 	if (rc == 0)
 		rc = is_local(p, f->where.text, &p->pending_local);
-	for (size_t i = 0; i < f->nr_sets && rc == 0; i++)
-		rc = is_local(p, f->sets[i].expression, &sets_local);
-	p->apply = f->nr_sets > 0 && p->pending_local && sets_local && !p->fill.t->update_triggers;
+	for (size_t i = 0; i < p->fill.nr_sets && rc == 0; i++)
+		rc = is_local(p, p->fill.sets[i].expression, &sets_local);
+	p->apply = p->fill.nr_sets > 0 && p->pending_local && sets_local && !p->fill.t->update_triggers;
 	p->fill.strong = wants_strong_lock(&p->fill);
 	return rc;
 }
@@ -320,22 +340,32 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 	      struct problems *problems, struct err *err)
 {
 	struct plan p = {
-		.fill = { .f = f, .t = t, .mode = mode, .migration_id = migration_id },
+		.fill = { .f = f, .t = t, .mode = mode, .migration_id = migration_id, .sets = f->sets, .nr_sets = f->nr_sets },
 		.json = json_pack("{s:i, s:{}, s:{}, s:[], s:b}", "version", PLAN_VERSION, "scripts", "statements", "key", "row_local", 0),
 		.problems = problems,
 		.err = err,
 	};
 	size_t before = problems->total;
+	struct plain_update *plain = NULL;
 	char *derived = NULL;
 	int rc;
 
 	if (p.json == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
-	rc = judge(&p, &derived);
+	rc = plain_read(&f->sections[SECTION_BACKFILL], &plain, err);
+	if (plain != NULL && amounts_to_set(plain, t)) {
+		p.fill.sets = plain->sets;
+		p.fill.nr_sets = plain->nr_sets;
+	}
+	if (rc == 0)
+		rc = judge(&p, &derived);
 	if (rc == 0)
 		check_keys_placeholder(&p);
 	if (rc == 0 && problems->total > before)
 		rc = err_set(err, ST_INPUT, "the migration has mistakes");
+	/* First the one that has the user's statements as they are: they are checked in this order, and mistakes are shown as they stand in the file. */
+	if (rc == 0)
+		rc = add_script(&p, "replay", PLAN_LIST);
 	if (rc == 0)
 		rc = add_script(&p, "range", PLAN_RANGE);
 	if (rc == 0)
@@ -344,8 +374,6 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 	if (rc == 0 && mode == MIGRATION_ROW && !f->ledger)
 		rc = add_script(&p, "run", PLAN_RUN);
 	if (rc == 0)
-		rc = add_script(&p, "replay", PLAN_LIST);
-	if (rc == 0)
 		rc = add_statements(&p);
 	if (rc == 0)
 		rc = add_key(&p);
@@ -353,6 +381,7 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 			json_object_set_new(p.json, "turns", json_boolean(has_turns(&p.fill))) != 0 ||
 			json_object_set_new(p.json, "turns_pay", json_boolean(turns_pay(&p.fill))) != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
+	plain_free(plain);
 	free(derived);
 	if (rc != 0) {
 		json_decref(p.json);

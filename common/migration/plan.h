@@ -42,6 +42,7 @@ struct plan_table {
 	size_t nr_columns;
 	const struct plan_column *keys[MIGRATION_KEYS_MAX]; /* into columns */
 	size_t nr_keys;
+	bool visible;             /* found by its name alone, along the search path */
 	bool update_triggers;     /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
 	bool deferred_triggers;   /* of these, some may be deferred */
 	const char *handler_type; /* of the handler's one parameter, an array; NULL without a handler */
@@ -58,7 +59,7 @@ struct plan_routine {
 	bool moving;      /* one of that name is volatile */
 };
 
-/* The functions and operators ("schema.name" if qualified) that set, where and pending use: to be asked about. ST_NOMEM, ST_LIMIT. */
+/* The functions and operators ("schema.name" if qualified) that pending, where and set use, or a section that amounts to a set: to be asked about. ST_NOMEM, ST_LIMIT. */
 MUST_CHECK int plan_names(const struct migration_file *f, struct strvec *functions, struct strvec *operators, struct err *err);
 
 /* What the value of one kind of directive mentions, judged by what the server said about its functions and operators. */

@@ -350,8 +350,8 @@ static void key_arrays(const struct plan_fill *c, const char *arg, struct buf *o
 static void assignments(const struct plan_fill *c, const char *arg, struct buf *out)
 {
 	(void)arg;
-	for (size_t i = 0; i < c->f->nr_sets; i++) {
-		const struct migration_set *s = &c->f->sets[i];
+	for (size_t i = 0; i < c->nr_sets; i++) {
+		const struct migration_set *s = &c->sets[i];
 		const struct plan_column *column = plan_find_column(c->t, s->column);
 
 		(void)buf_puts(out, i > 0 ? ", " : "");

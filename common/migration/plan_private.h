@@ -17,6 +17,8 @@ struct plan_fill {
 	const struct plan_table *t;
 	enum migration_mode mode;
 	int migration_id;
+	const struct migration_set *sets; /* what `set` says, or a section that amounts to it */
+	size_t nr_sets;
 	const char *pending; /* without parentheses; NULL: always true */
 	bool keep_written;   /* a column that has a value already keeps it */
 	bool blind;          /* without where and pending */

@@ -155,30 +155,51 @@ int tree_parse_expression(const char *text, json_t **ret, size_t *ret_offset, st
 
 /* ------------------------------------------------------------ what a tree mentions */
 
-static bool names_relation(json_t *node, const char *name, size_t at, int depth)
+static bool visit(json_t *node, tree_visit_cb cb, void *arg, int depth)
 {
-	json_t *range = json_object_get(node, "RangeVar"), *value;
-	const char *key, *relation = json_string_value(json_object_get(range, "relname"));
+	const char *key;
+	json_t *value;
 	size_t i;
 
-	if (relation != NULL && strcmp(relation, name) == 0 && (size_t)json_integer_value(json_object_get(range, "location")) == at)
-		return true;
 	if (depth > DEPTH_MAX)
 		return false;
 	json_array_foreach(node, i, value) {
-		if (names_relation(value, name, at, depth + 1))
-			return true;
+		if (!visit(value, cb, arg, depth + 1))
+			return false;
 	}
 	json_object_foreach(node, key, value) {
-		if (names_relation(value, name, at, depth + 1))
-			return true;
+		if ((json_is_object(value) && !cb(arg, key, value)) || !visit(value, cb, arg, depth + 1))
+			return false;
 	}
-	return false;
+	return true;
+}
+
+bool tree_visit(json_t *tree, tree_visit_cb cb, void *arg)
+{
+	return visit(tree, cb, arg, 0);
+}
+
+struct sought {
+	const char *name;
+	json_int_t at;
+	bool found;
+};
+
+static bool seek_relation(void *arg, const char *kind, json_t *node)
+{
+	struct sought *s = arg;
+	const char *name = strcmp(kind, "RangeVar") == 0 ? json_string_value(json_object_get(node, "relname")) : NULL;
+
+	s->found = name != NULL && strcmp(name, s->name) == 0 && json_integer_value(json_object_get(node, "location")) == s->at;
+	return !s->found;
 }
 
 bool tree_names_relation(json_t *tree, const char *name, size_t at)
 {
-	return names_relation(tree, name, at, 0);
+	struct sought s = { .name = name, .at = (json_int_t)at };
+
+	(void)tree_visit(tree, seek_relation, &s);
+	return s.found;
 }
 
 void tree_facts_init(struct tree_facts *f)
@@ -198,8 +219,7 @@ void tree_facts_free(struct tree_facts *f)
 	strvec_free(&f->operators);
 }
 
-/* The text of {"String": {"sval": "x"}} (or "str", as older parsers have it). */
-static const char *string_of(json_t *node)
+const char *tree_string(json_t *node)
 {
 	json_t *s;
 	const char *kind = tree_kind(node, &s), *text;
@@ -216,7 +236,7 @@ static void join_names(json_t *names, size_t spare, struct buf *out)
 	size_t n = json_array_size(names);
 
 	for (size_t i = 0; i + spare < n; i++) {
-		const char *name = string_of(json_array_get(names, i));
+		const char *name = tree_string(json_array_get(names, i));
 
 		if (i > 0)
 			(void)buf_putc(out, '.');
@@ -229,7 +249,7 @@ static void read_column(struct tree_facts *f, json_t *ref)
 	CLEANUP(buf_free) struct buf qualifier = BUF_INIT(MIGRATION_FILE_MAX);
 	json_t *fields = json_object_get(ref, "fields");
 	size_t n = json_array_size(fields);
-	const char *name = n > 0 ? string_of(json_array_get(fields, n - 1)) : NULL;
+	const char *name = n > 0 ? tree_string(json_array_get(fields, n - 1)) : NULL;
 
 	if (name == NULL) {
 		f->whole_row = true;
@@ -246,7 +266,7 @@ static void read_function(struct tree_facts *f, json_t *call)
 					      NULL };
 	CLEANUP(buf_free) struct buf name = BUF_INIT(MIGRATION_FILE_MAX);
 	json_t *names = json_object_get(call, "funcname");
-	const char *last = string_of(json_array_get(names, json_array_size(names) - 1));
+	const char *last = tree_string(json_array_get(names, json_array_size(names) - 1));
 
 	join_names(names, 0, &name);
 	(void)strvec_push(&f->functions, name.data);
@@ -259,7 +279,7 @@ static void read_operator(struct tree_facts *f, json_t *expr)
 {
 	CLEANUP(buf_free) struct buf name = BUF_INIT(MIGRATION_FILE_MAX);
 	json_t *names = json_object_get(expr, "name");
-	const char *last = string_of(json_array_get(names, json_array_size(names) - 1));
+	const char *last = tree_string(json_array_get(names, json_array_size(names) - 1));
 
 	/* "BETWEEN" and the like stand for comparisons. */
 	if (last == NULL || strspn(last, "+-*/<>=~!@#%^&|`?") != strlen(last))
@@ -280,7 +300,7 @@ static bool is_clock_literal(json_t *cast)
 	value = json_object_get(constant, "sval");
 	text = json_string_value(json_object_get(value, "sval"));
 	if (text == NULL)
-		text = string_of(json_object_get(constant, "val"));
+		text = tree_string(json_object_get(constant, "val"));
 	if (text == NULL)
 		return false;
 	text += strspn(text, " ");
@@ -291,8 +311,9 @@ static bool is_clock_literal(json_t *cast)
 	return false;
 }
 
-static void read_node(struct tree_facts *f, const char *kind, json_t *node)
+static bool read_node(void *arg, const char *kind, json_t *node)
 {
+	struct tree_facts *f = arg;
 	const char *op;
 
 	if (strcmp(kind, "ColumnRef") == 0)
@@ -312,35 +333,12 @@ static void read_node(struct tree_facts *f, const char *kind, json_t *node)
 		if (op != NULL && (strstr(op, "TIME") != NULL || strstr(op, "DATE") != NULL))
 			f->clock = true;
 	}
-}
-
-static bool walk(struct tree_facts *f, json_t *node, int depth)
-{
-	const char *key;
-	json_t *value;
-	size_t i;
-
-	if (depth > DEPTH_MAX)
-		return false;
-	if (json_is_array(node)) {
-		json_array_foreach(node, i, value) {
-			if (!walk(f, value, depth + 1))
-				return false;
-		}
-	} else if (json_is_object(node)) {
-		json_object_foreach(node, key, value) {
-			if (json_is_object(value))
-				read_node(f, key, value);
-			if (!walk(f, value, depth + 1))
-				return false;
-		}
-	}
 	return true;
 }
 
 int tree_facts_read(struct tree_facts *f, json_t *tree, struct err *err)
 {
-	if (!walk(f, tree, 0))
+	if (!tree_visit(tree, read_node, f))
 		return err_set(err, ST_INPUT, "nested too deeply");
 	if (!strvec_ok(&f->columns) || !strvec_ok(&f->qualifiers) || !strvec_ok(&f->functions) || !strvec_ok(&f->operators))
 		return err_set(err, ST_LIMIT, "mentions too many names, or there is no memory for them");

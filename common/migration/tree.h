@@ -27,6 +27,15 @@ MUST_CHECK int tree_parse_expression(const char *text, json_t **ret, size_t *ret
 /* "SelectStmt" of {"SelectStmt": {...}}, and what belongs to it in *@ret (may be NULL). NULL if it is no node. */
 const char *tree_kind(json_t *node, json_t **ret);
 
+/* The text of {"String": {"sval": "x"}} (or "str", as older parsers have it); NULL if it is something else. */
+const char *tree_string(json_t *node);
+
+/* Called with each object within the tree and the key that it stands under, which is its kind where it is a node. False: no more. */
+typedef bool (*tree_visit_cb)(void *arg, const char *kind, json_t *node);
+
+/* False if the callback stopped it, or the tree is nested too deeply. */
+bool tree_visit(json_t *tree, tree_visit_cb cb, void *arg);
+
 /* Is this relation named (FROM and the like) by the word at this byte of the text that was parsed? */
 bool tree_names_relation(json_t *tree, const char *name, size_t at);
 

@@ -190,6 +190,7 @@ static int read_table(struct pg_sync *c, const struct migration_file *f, struct 
 	in->oid = (uint32_t)pg_i64(in->res_table, 0, "oid");
 	in->table.schema = pg_str(in->res_table, 0, "schema");
 	in->table.name = pg_str(in->res_table, 0, "name");
+	in->table.visible = pg_bool(in->res_table, 0, "visible");
 	in->table.update_triggers = pg_bool(in->res_table, 0, "update_triggers");
 	in->table.deferred_triggers = pg_bool(in->res_table, 0, "deferred_triggers");
 	in->bytes = pg_i64(in->res_table, 0, "bytes");

@@ -5,7 +5,7 @@ WITH found AS (
 )
 SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind, c.relispartition AS partition,
        n.nspname IN ('pg_catalog', 'information_schema', 'drover') AS system,
-       c.relpersistence = 't' AS temporary,
+       c.relpersistence = 't' AS temporary, pg_catalog.pg_table_is_visible(c.oid) AS visible,
        EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AS has_children,
        pg_catalog.has_table_privilege(c.oid, 'SELECT') OR pg_catalog.has_any_column_privilege(c.oid, 'SELECT') AS readable,
        pg_catalog.row_security_active(c.oid) AS hidden,

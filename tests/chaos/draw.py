@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from chaos import points
 from chaos.faults import FAULTS, available
+from lib.scenario import BY_STEPS
 
 LEASE_S = 3
 PART_ROWS = 50  # the fewest that workers make a transaction of, where rows take their time
@@ -75,7 +76,7 @@ class Draw:
         else:
             columns = KEYS[self.keys][0]
             lines += ["-- drover: backfill", "UPDATE t SET " + ", ".join(f"{column} = {expression}" for column, expression in change)
-                      + " FROM :batch b WHERE " + " AND ".join(f"t.{c} = b.{c}" for c in columns) + ";"]
+                      + " FROM :batch b WHERE " + " AND ".join(f"t.{c} = b.{c}" for c in columns) + BY_STEPS]
         return "\n".join(lines) + "\n"
 
 

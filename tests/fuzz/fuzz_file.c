@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "migration/plain.h"
 #include "migration/plan.h"
 #include "migration/tree.h"
 
@@ -30,12 +31,19 @@ static void is_one_statement(const char *sql, bool placed)
 	json_decref(stmts);
 }
 
+static void add_columns(struct plan_table *t, struct plan_column *columns, const struct migration_set *sets, size_t n)
+{
+	for (size_t i = 0; i < n && i < MIGRATION_SETS_MAX; i++)
+		columns[t->nr_columns++] = (struct plan_column){ .name = sets[i].column, .type = "text", .varlena = true };
+}
+
 static void check_plan(const struct migration_file *f)
 {
 	struct plan_column columns[MIGRATION_SETS_MAX + 1] = { { .name = "id", .type = "bigint", .not_null = true, .integer = true } };
 	struct plan_table t = {
 		.schema = "public", .name = f->table_name, .columns = columns, .nr_columns = 1, .keys = { &columns[0] }, .nr_keys = 1
 	};
+	struct plain_update *plain = NULL;
 	struct err err = ERR_INIT;
 	struct problems problems;
 	json_t *plan = NULL, *script, *step;
@@ -43,8 +51,10 @@ static void check_plan(const struct migration_file *f)
 	size_t i;
 
 	t.handler_type = "text[]";
-	for (i = 0; i < f->nr_sets; i++)
-		columns[t.nr_columns++] = (struct plan_column){ .name = f->sets[i].column, .type = "text", .varlena = true };
+	t.visible = true;
+	add_columns(&t, columns, f->sets, f->nr_sets);
+	if (plain_read(&f->sections[SECTION_BACKFILL], &plain, &err) == 0 && plain != NULL)
+		add_columns(&t, columns, plain->sets, plain->nr_sets);
 	problems_init(&problems);
 	if (plan_make(f, &t, f->mode, 1, &plan, &problems, &err) == 0) {
 		json_object_foreach(json_object_get(plan, "scripts"), name, script) {
@@ -57,6 +67,7 @@ static void check_plan(const struct migration_file *f)
 		json_decref(plan);
 	}
 	problems_free(&problems);
+	plain_free(plain);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lib.drover import Drover, binaries
-from lib.scenario import dead, finish, queue, stream
+from lib.scenario import BY_STEPS, dead, finish, queue, stream
 
 MIB = 1024  # KiB
 
@@ -59,7 +59,7 @@ def test_tables_of_no_row_and_of_one(pg, drover, mode, way):
     pg.sql("CREATE TABLE none (id int PRIMARY KEY, a int, b int); CREATE TABLE one (LIKE none INCLUDING ALL); INSERT INTO one VALUES (-7, "
            "1)")
     change = {"set": "-- drover: set b = a\n",
-              "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {} t SET b = a FROM :batch x WHERE x.id = t.id;\n"}[way]
+              "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {} t SET b = a FROM :batch x WHERE x.id = t.id" + BY_STEPS}[way]
     finish(drover, *[drover.migration(name, f"-- drover: table {name}\n-- drover: mode {mode}\n{change.format(name)}") for name in ("none", "one")])
     assert pg.sql("SELECT * FROM one") == [(-7, 1, 1)]
     for name in ("none", "one"):
@@ -97,7 +97,7 @@ def test_long_keys(pg, drover, way, length):
         change = {"set": f"-- drover: set {column} = a\n",
                   "ledger": f"-- drover: ledger\n-- drover: set {column} = coalesce({column}, 0) + a\n",
                   "backfill": f"-- drover: pending {column} IS NULL\n-- drover: backfill\nUPDATE t SET {column} = a FROM :batch x WHERE "
-                              f"x.k = t.k;\n"}[way]
+                              f"x.k = t.k{BY_STEPS}"}[way]
         paths.append(drover.migration(mode, f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 7\n-- drover: lock-timeout "
                                             f"10s\n{change}"))
     finish(drover, paths[0])

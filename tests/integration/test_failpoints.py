@@ -13,7 +13,7 @@ import pytest
 
 from lib.drover import Drover
 from lib.process import wait_for
-from lib.scenario import dead, delayed, finish, queue, state, stream
+from lib.scenario import BY_STEPS, dead, delayed, finish, queue, state, stream
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = dict(re.findall(r'^X\((\w+), "(.*)"\)$', (ROOT / "common/core/failpoint.def").read_text(), re.MULTILINE))
@@ -25,7 +25,7 @@ BATCHES = {"ledger batches": "-- drover: ledger\n-- drover: set n = n + 1\n",
            "pending batches": "-- drover: pending n = 0\n-- drover: set n = n + 1\n"}
 ROWWISE = {"ledger rows": "-- drover: mode row\n" + BATCHES["ledger batches"],
            "pending rows": "-- drover: mode row\n-- drover: pending n = 0\n-- drover: backfill\n"
-                           "UPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id;\n"}
+                           "UPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id" + BY_STEPS}
 KINDS = {**BATCHES, **ROWWISE}
 ANY = list(KINDS)
 SOME = ["ledger rows", "pending batches"]  # where the kind makes no difference

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from lib.process import is_stopped, wait_for
-from lib.scenario import Gate, dead, delayed, finish, queue, rows_done, state, stream, wait_for_state
+from lib.scenario import BY_STEPS, Gate, dead, delayed, finish, queue, rows_done, state, stream, wait_for_state
 
 MODES = ["batch", "row"]
 DEAD = 4  # exit status: finished, with dead letters
@@ -98,7 +98,7 @@ def test_a_dead_letter_has_everything_an_engineer_needs(pg, drover, mode):
             RAISE 'row 42 is special' USING ERRCODE = '23514', DETAIL = 'the detail', HINT = 'the hint', CONSTRAINT = 'nice', TABLE = 't', SCHEMA = 'public';
           END IF; RETURN NEW; END $$;
         CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION refuse()""")
-    path = migration(drover, "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = a\n  FROM :batch x WHERE x.id = t.id;",
+    path = migration(drover, "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = a\n  FROM :batch x WHERE x.id = t.id" + BY_STEPS,
                      mode)
     finish(drover, path, worker=["--name", "barn"], rc=DEAD)
     letter = pg.sql("""SELECT key, sqlstate, message, detail, hint, constraint_name, worker, attempts, "row"::jsonb, statement, context, fingerprint

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lib.scenario import finish
+from lib.scenario import BY_STEPS, finish
 
 ODD_TEXTS = ["", " ", "  ", "a", "A", "ä", "Ä", "z", "Z", "é", "e", "e\u0301", "ß", "ss", "NULL", "null", "{}", "{a,b}", "{NULL}", '"',
              '""',
@@ -80,7 +80,7 @@ def migrations(drover, key):
         text += {"set": "-- drover: set b = a * 2\n",
                  "ledger": "-- drover: ledger\n-- drover: set b = coalesce(b, 0) + a * 2\n",
                  "backfill": f"-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {table} t SET b = a * 2 FROM :batch b WHERE "
-                             f"{same_key};\n"}[way]
+                             f"{same_key}{BY_STEPS}"}[way]
         yield drover.migration(table, text)
 
 

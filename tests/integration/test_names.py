@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.scenario import finish
+from lib.scenario import BY_STEPS, finish
 
 NAMES = ["Order", "select", "a b", 'quo"te', "it's", "ünï", "semi;colon", "$1", ":batch", "--x", "%s", "{table}", "back\\slash", "a,b",
          "a=b", "(x)",
@@ -21,7 +21,7 @@ def check(pg, drover, table, key, source, target, other):
            drover.migration("batch", f"-- drover: table {table}\n-- drover: set {target} = upper({source})\n-- drover: batch-size 25\n"),
            drover.migration("row", f"-- drover: table {table}\n-- drover: mode row\n-- drover: pending {other} IS NULL\n-- drover: "
                                    f"backfill\n"
-                                   f"UPDATE {table} t SET {other} = t.{source} || '!' FROM :batch x WHERE x.{key} = t.{key};\n"))
+                                   f"UPDATE {table} t SET {other} = t.{source} || '!' FROM :batch x WHERE x.{key} = t.{key}{BY_STEPS}"))
     assert pg.value(f"SELECT count(*) FROM {table} WHERE {target} = upper({source}) AND {other} = {source} || '!'") == 60
     drover.run("verify", "batch")
     drover.run("verify", "row")

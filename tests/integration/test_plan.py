@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from lib.plan import Plan, Session, SqlError, array, register
+from lib.scenario import BY_STEPS
 
 
 @pytest.fixture
@@ -231,7 +232,7 @@ def test_partitioned_tables(pg, plan):
     pg.sql("INSERT INTO t SELECT g, date '2024-01-01' + g % 59, g FROM generate_series(1, 500) g")
     p = plan("-- drover: table t\n-- drover: set w = v\n")
     assert p.everything(rows=60, batch=25) == 500
-    q = plan("-- drover: table t\n-- drover: pending w < 0\n-- drover: backfill\nUPDATE t SET w = -w FROM :batch b WHERE t.id = b.id AND t.at = b.at;\n",
+    q = plan("-- drover: table t\n-- drover: pending w < 0\n-- drover: backfill\nUPDATE t SET w = -w FROM :batch b WHERE t.id = b.id AND t.at = b.at" + BY_STEPS,
              "general")
     pg.sql("UPDATE t SET w = -w")
     assert q.everything(rows=60, batch=25) == 500
@@ -253,7 +254,7 @@ def test_names_of_any_kind(pg, plan, name, form):
         text += f"-- drover: set x = {q} + {other}\n"
     elif form == "general":
         text += (f"-- drover: pending x IS NULL\n-- drover: backfill\nUPDATE {q}.{q} t SET x = b.{q} + b.{other} FROM :batch b "
-                 f"WHERE t.{q} = b.{q} AND t.{other} = b.{other};")
+                 f"WHERE t.{q} = b.{q} AND t.{other} = b.{other}{BY_STEPS}")
     else:
         text += f"-- drover: set x = {q} + {other}\n-- drover: ledger\n"
     p = plan(text)
@@ -281,6 +282,54 @@ def test_rows_whose_value_would_be_null_are_not_pending(pg, plan):
     assert plan("-- drover: table t\n-- drover: set b = a\n").everything() == 75
 
 
+# Assignments of a section that is one UPDATE of the table x by its key; y is the batch.
+PLAIN = [
+    "b = x.a + 1",
+    "b = a, \"c d\" = 'x.a, y.id FROM :batch' -- , b = 2\n, e = jsonb_build_object('x', x.e, 'k', y.k) /* WHERE */",
+    "b = CASE WHEN x.a % 3 = 0 THEN y.id ELSE X . \"k\" END, e = jsonb_set(x.e, '{x}', (x.\"c d\" IS NULL)::text::jsonb)",
+    "f = x.f || ARRAY[x.a, y.id]::int[], b = x.f[1] + (x.r).p, at = CASE WHEN now() > x.at THEN x.at + interval '1 day' END",
+    "b = '7', \"c d\" = U&'d!0061t' UESCAPE '!' || coalesce(x.\"c d\", 'x') || $$ x.a $$ || E'\\'x.a, '",
+    "b = (x.a), a = NULL, e = NULL, \"c d\" = concat(x.r, x.at IS NULL, (x.a, y.k))",
+]
+
+
+@pytest.mark.parametrize("assignments", PLAIN)
+def test_a_section_that_amounts_to_a_set_does_what_it_says(pg, plan, assignments):
+    """As one statement, step by step, row by row, and in plain SQL: the same table."""
+    pg.sql("CREATE TYPE pair AS (p int, q text)")
+    names = ["plain", "steps", "rows", "sql"]
+    for name in names:
+        pg.sql(f"""CREATE TABLE {name} (id int, k int, a int, b int, "c d" text, e jsonb, f int[], r pair, at timestamptz, PRIMARY KEY (k, id));
+                   INSERT INTO {name} SELECT g, g %% 7, g, CASE WHEN g %% 5 = 0 THEN 5 END, nullif('c' || g %% 3, 'c1'), '{{"y": [1]}}', ARRAY[g, 2], ROW(g, 'q')::pair,
+                                             timestamptz '2024-01-01 12:00+0' + g * interval '1 hour' FROM generate_series(1, 90) g""", ())
+    def text(table, mode, end):
+        return (f"-- drover: table {table}\n-- drover: mode {mode}\n-- drover: pending b IS NULL\n-- drover: backfill\n"
+                f"UPDATE public.{table} AS x SET {assignments} FROM :batch y WHERE x.id = y.id AND y.k = x.k{end}")
+
+    plans = [plan(text(*variant), variant[0]) for variant in (("plain", "batch", ""), ("steps", "batch", BY_STEPS), ("rows", "row", ""))]
+    assert [p.roles("range")[0] for p in plans] == ["apply", "lock", "apply"]
+    plans[0].everything(rows=40, batch=15)
+    plans[1].everything(rows=40, batch=15)
+    plans[2].scan(rows=40)
+    for number, *_ in plans[2].batches("open"):
+        keys = plans[2].missing(number)
+        plans[2].rows([number] * len(keys[0]), keys)
+    pg.sql(f"UPDATE sql AS x SET {assignments} FROM (SELECT k, id FROM sql) AS y WHERE x.id = y.id AND x.k = y.k AND x.b IS NULL")
+    tables = [pg.sql(f"SELECT {name}::text FROM {name} ORDER BY k, id") for name in names]
+    assert len(tables[3]) == 90 and all(table == tables[3] for table in tables)
+
+
+def test_a_table_that_the_section_names_without_its_schema_may_be_another_one(pg, plan):
+    pg.sql("CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY, b int); CREATE TABLE s.u (LIKE s.t INCLUDING ALL); CREATE TABLE t (LIKE s.t INCLUDING ALL);"
+           "INSERT INTO s.t SELECT g FROM generate_series(1, 5) g; INSERT INTO t SELECT g FROM generate_series(1, 9) g")
+    section = "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE {0} SET b = 1 FROM :batch y WHERE {0}.id = y.id;\n"
+    for name, table, roles in (("other", "s.t", ["lock", "transform", "check"]), ("same", "t", ["apply"])):
+        p = plan(f"-- drover: table {table}\n" + section.format("t"), name)
+        assert p.roles("range") == roles
+    pg.sql(f'ALTER DATABASE "{pg.name}" SET search_path = s')
+    assert plan("-- drover: table s.u\n" + section.format("u"), "path").roles("range") == ["apply"]
+
+
 def test_where_and_pending(pg, plan):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, kind text, v jsonb)")
     pg.sql("INSERT INTO t SELECT g, 'k' || g % 2, '{}' FROM generate_series(1, 100) g")
@@ -305,7 +354,7 @@ def test_the_general_form_sees_the_one_row_that_does_not_converge_and_none_that_
     pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, v int NOT NULL)")
     pg.sql("INSERT INTO t SELECT g * %s, 3 FROM generate_series(1, 30) g WHERE g <> 20", (step,))
     p = plan("-- drover: table t\n-- drover: pending v < 4\n-- drover: backfill\n"
-             "UPDATE t SET v = v + 1 FROM :batch b WHERE t.id = b.id;\n")
+             "UPDATE t SET v = v + 1 FROM :batch b WHERE t.id = b.id" + BY_STEPS)
     p.scan(batch=30)
     number = p.batches()[0][0]
     s = p.begin()
@@ -786,6 +835,8 @@ REFUSED = [
     ("a function for a handler", "-- drover: table orders\n-- drover: ledger\n-- drover: handler procedure f", ["function f(integer)"]),
     ("statement", "-- drover: table orders\n-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE orders o SET b = 1\n  FROM :batch t\n"
                   " WHERE o.id = t.id\n   AND o.nope = 1;\n", [":7:", "nope"]),
+    ("assignment", "-- drover: table orders\n-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE orders o SET b = 1,\n  c = o.a ||\n  o.nope\n"
+                   "  FROM :batch t WHERE o.id = t.id;\n", [":6:", "nope"]),
     ("keys of several columns", "-- drover: table orders\n-- drover: key x, y\n-- drover: pending b IS NULL\n-- drover: backfill\n"
                                 "UPDATE orders SET b = 1 WHERE id = ANY (:keys);\n", [":5:", ":batch"]),
     ("of Drover's own", "-- drover: table drover.migrations\n-- drover: set name = 'x'\n-- drover: ledger", ["belongs to"]),

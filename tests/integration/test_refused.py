@@ -9,7 +9,7 @@ import pytest
 from lib.drover import Drover
 from lib.pgbouncer import PgBouncer
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, state, stream, wait_for_state
+from lib.scenario import BY_STEPS, dead, finish, queue, state, stream, wait_for_state
 
 MODES = ["batch", "row"]
 ROWS = 100_000
@@ -298,7 +298,7 @@ def test_servers_that_go_away_five_times_under_the_same_job_are_not_its_fault(ow
 
 PATHS = {
     "set": "-- drover: set {column} = {expression}\n",
-    "backfill": "-- drover: backfill\nUPDATE t SET {column} = {expression} FROM :batch x WHERE x.id = t.id;\n",
+    "backfill": "-- drover: backfill\nUPDATE t SET {column} = {expression} FROM :batch x WHERE x.id = t.id" + BY_STEPS,
     "handler": "-- drover: handler procedure p\n",
 }
 

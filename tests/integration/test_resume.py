@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import queue, rows_done, stream
+from lib.scenario import BY_STEPS, queue, rows_done, stream
 
 ROWS = 2000
 LEASE = ["--lease", "3"]
@@ -15,7 +15,7 @@ CHANGES = {
     "ledger-only rows": "-- drover: ledger\n-- drover: mode row\n-- drover: set n = n + 1\n",
     "predicate batches": "-- drover: pending n = 0\n-- drover: set n = n + 1\n",
     "predicate rows": "-- drover: pending n = 0\n-- drover: mode row\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id "
-                      "= t.id;\n",
+                      "= t.id" + BY_STEPS,
 }
 
 

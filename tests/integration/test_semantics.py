@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import Gate, finish, queue, stream, wait_for_state
+from lib.scenario import BY_STEPS, Gate, finish, queue, stream, wait_for_state
 
 MODES = ["batch", "row"]
 
@@ -73,7 +73,7 @@ def test_nothing_that_the_application_wrote_meanwhile_is_overwritten(pg, drover,
     pg.sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b text); INSERT INTO t SELECT g, -g FROM generate_series(1, {rows}) g")
     change = {"set": "-- drover: set b = 'drover ' || a\n",
               "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 'drover ' || a FROM :batch x WHERE x.id = "
-                          "t.id;\n"}[way]
+                          "t.id" + BY_STEPS}[way]
     path = drover.migration("m", f"-- drover: table t\n-- drover: mode {mode}\n-- drover: batch-size 20\n{change}")
     drover.run("init")
     drover.run("config", "processing_interval_ms=10")
@@ -119,7 +119,7 @@ def test_a_migration_that_does_not_converge_is_paused_and_changes_nothing(pg, dr
 def test_ledger_only_changes_each_row_once_whatever_is_delivered_how_often(pg, drover, redis, mode, way):
     pg.sql("CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO t SELECT g * 3 FROM generate_series(1, 400) g")
     change = {"set": "-- drover: set n = n + 1\n",
-              "backfill": "-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id;\n"}[way]
+              "backfill": "-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch x WHERE x.id = t.id" + BY_STEPS}[way]
     path = drover.migration("m", f"-- drover: table t\n-- drover: ledger\n-- drover: mode {mode}\n-- drover: batch-size 25\n{change}")
     queue(drover, path)
     client = redis.client(decode_responses=False)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import dead, finish, queue, state, stream
+from lib.scenario import BY_STEPS, dead, finish, queue, state, stream
 
 ROWS = 1000
 DEAD = 4  # exit status: finished, with dead letters
@@ -22,7 +22,7 @@ SET = "-- drover: set b = s::int\n-- drover: set n = n + 1\n"
 SECTIONS = {
     "pending": "-- drover: pending b IS NULL\n" + SET,
     "ledger": "-- drover: ledger\n" + SET,
-    "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = s::int, n = n + 1 FROM :batch x WHERE x.id = t.id;\n",
+    "backfill": "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = s::int, n = n + 1 FROM :batch x WHERE x.id = t.id" + BY_STEPS,
 }
 CASES = [(0, "a trigger", "pending"), (1, "a conversion", "pending"), (1, "a check constraint", "ledger"), (1, "a trigger", "backfill"),
          (500, "a check constraint", "ledger"), (500, "a trigger", "backfill"), (1000, "a conversion", "pending"),

@@ -3,7 +3,7 @@
 import pytest
 
 from lib.process import wait_for
-from lib.scenario import PER_TRANSACTION, SLOW, dead, finish, queue, rows_done, state, wait_for_state, workers_die
+from lib.scenario import BY_STEPS, PER_TRANSACTION, SLOW, dead, finish, queue, rows_done, state, wait_for_state, workers_die
 
 ROWS, SIZE = 4000, 200
 FILE = "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = n + 1\n"
@@ -118,7 +118,7 @@ def test_ranges_that_were_cut_for_turns_are_done_by_turns_after_an_amendment_too
     rows, size = 60_000, 2000
     cut(pg, drover, size, rows)
     drover.run("pause", "m")
-    path = drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch AS b WHERE t.id = b.id;\n")
+    path = drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: backfill\nUPDATE t SET n = n + 1 FROM :batch AS b WHERE t.id = b.id" + BY_STEPS)
     drover.run("amend", "m", path)
     drover.run("resume", "m")
     finish(drover, "m")

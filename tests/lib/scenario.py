@@ -5,6 +5,9 @@ import threading
 
 from lib.process import wait_for
 
+# The end of a section that would amount to a `set` without it, and be done in one statement: it is done step by step.
+BY_STEPS = " AND true;\n"
+
 # Each row of a table t takes a millisecond; and the most rows that one transaction changed to n = 1.
 SLOW = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
           CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()"""

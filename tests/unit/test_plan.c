@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,6 +44,7 @@ static struct plan_table table_of(size_t keys)
 		.routines = routines,
 		.nr_routines = ARRAY_SIZE(routines),
 		.handler_type = "text[]",
+		.visible = true,
 	};
 
 	return t;
@@ -147,6 +149,53 @@ static void every_migration_has_the_form_that_is_safe(void **state)
 			fail_msg("%s: replay: %s", rows[i].why, seen);
 		assert_int_equal(json_is_true(json_object_get(plan, "row_local")),
 				 strcmp(rows[i].range, "apply") == 0 || strstr(rows[i].range, " apply") != NULL);
+		json_decref(plan);
+	}
+}
+
+static void a_section_amounts_to_a_set_if_it_updates_this_table_by_its_whole_key(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t keys;
+		bool hidden, triggers, apply;
+	} rows[] = {
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 1, false, false, true },
+		{ "UPDATE t SET b = n WHERE id = ANY (:keys);", 1, false, false, true },
+		{ "UPDATE public.t y SET b = y.n FROM :batch x WHERE y.id = x.id;", 1, true, false, true },
+		{ "UPDATE t SET b = n FROM :batch x WHERE x.\"At\" = t.\"At\" AND t.id = x.id;", 2, false, false, true },
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 2, false, false, false },
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id AND t.n = x.n;", 1, false, false, false },
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.n = x.n;", 1, false, false, false },
+		{ "UPDATE u SET b = n FROM :batch x WHERE u.id = x.id;", 1, false, false, false },
+		{ "UPDATE s.t SET b = n FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		/* another table may be found by that name */
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 1, true, false, false },
+		{ "UPDATE t SET id = n FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		{ "UPDATE t SET nope = n FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		/* as of a set */
+		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 1, false, true, false },
+		{ "UPDATE t SET a = mine(n) FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		{ "UPDATE t SET b = (SELECT 1) FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan_table t = table_of(rows[i].keys);
+		char text[300], seen[200];
+		json_t *plan;
+
+		t.visible = !rows[i].hidden;
+		t.update_triggers = rows[i].triggers;
+		(void)snprintf(text, sizeof(text), BACKFILL "%s", rows[i].text);
+		plan = make(text, &t, MIGRATION_BATCH);
+		roles(plan, "range", seen, sizeof(seen));
+		if (strcmp(seen, rows[i].apply ? "apply" : "lock transform check") != 0)
+			fail_msg("%s: %s", rows[i].text, seen);
+		roles(plan, "replay", seen, sizeof(seen));
+		assert_string_equal(seen, "lock transform check outcome");
+		/* The user's own text is what is checked first. */
+		assert_string_equal(json_object_iter_key(json_object_iter(json_object_get(plan, "scripts"))), "replay");
 		json_decref(plan);
 	}
 }
@@ -364,6 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_migration_has_the_form_that_is_safe),
+		cmocka_unit_test(a_section_amounts_to_a_set_if_it_updates_this_table_by_its_whole_key),
 		cmocka_unit_test(a_stronger_lock_is_taken_where_foreign_keys_may_look),
 		cmocka_unit_test(large_ranges_are_done_by_turns_where_new_versions_find_room_in_their_pages),
 		cmocka_unit_test(what_cannot_be_derived_is_asked_for),

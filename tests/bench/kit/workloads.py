@@ -35,6 +35,8 @@ BACKFILL_FILE = f"""{_HEAD}-- drover: pending {PENDING}
 UPDATE user_preferences p SET notification_settings = {_FREQUENCY.format(t='p.')}, updated_at = now() FROM :batch b WHERE p.id = b.id;
 """
 
+SECTION_FILE = BACKFILL_FILE.replace(";", " AND p.notification_settings IS NOT NULL;")
+
 _COLUMN = "coalesce(notification_settings->>'theme', 'none')"
 _COPY = """INSERT INTO quiet_hours (id, user_id, hours)
 SELECT {t}.id, {t}.user_id, {t}.notification_settings->'quiet_hours' FROM user_preferences {t}"""
@@ -72,6 +74,7 @@ class Workload:
 WORKLOADS = {
     "json-batch": Workload("JSON backfill, `set`, a job is a batch", SET_FILE, faster=1.4, cpu=1.15, share=5, ranges=True),
     "json-backfill": Workload("the same as a `backfill` section over `:batch`", BACKFILL_FILE, faster=1.0, cpu=1.6),
+    "json-section": Workload("the same as a section that is done step by step", SECTION_FILE),
     "json-row": Workload("the same, a job is a row", SET_FILE + "-- drover: mode row\n", faster=0.9, us_per_row=6),
     "new-column": Workload(
         "`set` of a new column, predicate derived", f"{_HEAD}-- drover: set theme = {_COLUMN}\n", {"column": ", theme text"},

@@ -1,0 +1,361 @@
+/*
+ * plain.c - a backfill section that amounts to a `set`.
+ *
+ * The parser says what the statement is made of and where; what an assignment's expression says is then taken from the text, with
+ * what the statement calls the table and the batch replaced by the table's name. Whatever is not known for certain is not plain.
+ */
+#include "migration/plain.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/buf.h"
+#include "core/text.h"
+#include "migration/plan.h"
+#include "migration/template.h"
+#include "migration/tree.h"
+
+struct reading {
+	char *text; /* the statement, its placeholder made a plain name */
+	struct scan_tokens tokens;
+	struct placeholder holder; /* there is one */
+	json_t *update;            /* UpdateStmt */
+	const char *target;        /* what the statement calls the table */
+	const char *batch;         /* and :batch; NULL where it is :keys */
+	bool *qualifier;           /* by byte of the text: there stands one of the two, before a column */
+	struct plain_update *u;
+};
+
+static bool has_only(json_t *node, const char *const *allowed)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(node, key, value) {
+		if (!text_one_of(key, allowed))
+			return false;
+	}
+	return true;
+}
+
+static bool is(const char *a, const char *b)
+{
+	return a != NULL && b != NULL && strcmp(a, b) == 0;
+}
+
+static size_t location(json_t *node)
+{
+	return (size_t)json_integer_value(json_object_get(node, "location"));
+}
+
+static bool is_placeholder(const struct reading *r, json_t *node)
+{
+	return location(node) == r->holder.start + 1;
+}
+
+/* The token that begins at this byte; NULL if none does. */
+static const struct scan_token *token_at(const struct reading *r, size_t at)
+{
+	for (size_t i = 0; i < r->tokens.n; i++) {
+		if (r->tokens.v[i].start == at)
+			return &r->tokens.v[i];
+	}
+	return NULL;
+}
+
+/* Before or behind this one, comments left out; NULL at the end. */
+static const struct scan_token *neighbour(const struct reading *r, const struct scan_token *t, int step)
+{
+	size_t i = (size_t)(t - r->tokens.v);
+
+	for (;;) {
+		if (step < 0 ? i == 0 : i + 1 == r->tokens.n)
+			return NULL;
+		i = step < 0 ? i - 1 : i + 1;
+		if (!r->tokens.v[i].comment)
+			return &r->tokens.v[i];
+	}
+}
+
+/* ------------------------------------------------------------ which table, which rows */
+
+/* {"relname": "x", "alias": {"aliasname": "y"}}: y, or x; NULL if it is more than a relation and its name. */
+static const char *name_of(json_t *relation)
+{
+	static const char *const allowed[] = { "schemaname", "relname", "inh", "relpersistence", "alias", "location", NULL };
+	static const char *const alias_allowed[] = { "aliasname", NULL };
+	json_t *alias = json_object_get(relation, "alias");
+
+	if (!has_only(relation, allowed) || !has_only(alias, alias_allowed) || !json_is_true(json_object_get(relation, "inh")))
+		return NULL;
+	return json_string_value(alias != NULL ? json_object_get(alias, "aliasname") : json_object_get(relation, "relname"));
+}
+
+static bool read_relations(struct reading *r)
+{
+	json_t *from = json_object_get(r->update, "fromClause"), *batch = NULL;
+	const char *kind = tree_kind(json_array_get(from, 0), &batch);
+
+	r->target = name_of(json_object_get(r->update, "relation"));
+	if (r->holder.keys)
+		return r->target != NULL && from == NULL;
+	if (json_array_size(from) == 1 && is(kind, "RangeVar") && is_placeholder(r, batch))
+		r->batch = name_of(batch);
+	return r->target != NULL && r->batch != NULL && !is(r->target, r->batch);
+}
+
+/* "x.column" or "column": what x is; an empty string without one; NULL if it is anything else. */
+static const char *qualifier_of(json_t *ref, const char **ret_column)
+{
+	json_t *fields = json_object_get(ref, "fields");
+	size_t n = json_array_size(fields);
+
+	*ret_column = tree_string(json_array_get(fields, n - 1));
+	if (n == 0 || n > 2 || *ret_column == NULL)
+		return NULL;
+	return n == 1 ? "" : tree_string(json_array_get(fields, 0));
+}
+
+static bool is_operator(json_t *expr, const char *form)
+{
+	json_t *names = json_object_get(expr, "name");
+
+	return is(json_string_value(json_object_get(expr, "kind")), form) && json_array_size(names) == 1 &&
+	       is(tree_string(json_array_get(names, 0)), "=");
+}
+
+/* x.id = y.id, or id = ANY (:keys) */
+static bool read_comparison(struct reading *r, json_t *expr)
+{
+	json_t *left = NULL, *right = NULL;
+	const char *kinds[] = { tree_kind(json_object_get(expr, "lexpr"), &left), tree_kind(json_object_get(expr, "rexpr"), &right) };
+	const char *column, *other, *a, *b;
+
+	if (!is(kinds[0], "ColumnRef") || !is(kinds[1], "ColumnRef"))
+		return false;
+	a = qualifier_of(left, &column);
+	b = qualifier_of(right, &other);
+	if (a == NULL || b == NULL || strvec_has(&r->u->keys, column))
+		return false;
+	(void)strvec_push(&r->u->keys, column);
+	if (r->holder.keys)
+		return is_operator(expr, "AEXPR_OP_ANY") && (*a == '\0' || is(a, r->target)) && is_placeholder(r, right);
+	return is_operator(expr, "AEXPR_OP") && is(column, other) &&
+	       ((is(a, r->target) && is(b, r->batch)) || (is(a, r->batch) && is(b, r->target)));
+}
+
+/* One comparison, or several between ANDs. */
+static bool read_where(struct reading *r)
+{
+	json_t *where = NULL, *part, *expr = NULL;
+	const char *kind = tree_kind(json_object_get(r->update, "whereClause"), &where);
+	size_t i;
+
+	if (is(kind, "A_Expr"))
+		return read_comparison(r, where);
+	if (!is(kind, "BoolExpr") || !is(json_string_value(json_object_get(where, "boolop")), "AND_EXPR"))
+		return false;
+	json_array_foreach(json_object_get(where, "args"), i, part) {
+		if (!is(tree_kind(part, &expr), "A_Expr") || !read_comparison(r, expr))
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------ what becomes of them */
+
+static bool mark_qualifier(void *arg, const char *kind, json_t *node)
+{
+	struct reading *r = arg;
+	const char *qualifier, *column;
+
+	if (strcmp(kind, "ColumnRef") != 0)
+		return strcmp(kind, "SetToDefault") != 0;
+	qualifier = qualifier_of(node, &column);
+	if (qualifier == NULL)
+		return false;
+	if (*qualifier == '\0') /* such a name alone is a whole row, unless a column is called the same */
+		return !is(column, r->target) && !is(column, r->batch);
+	if (!is(qualifier, r->target) && !is(qualifier, r->batch))
+		return false;
+	r->qualifier[location(node)] = true;
+	return true;
+}
+
+/* Where the last assignment ends: at FROM, or at WHERE. NULL if what stands there is not just that word. */
+static const struct scan_token *end_of_assignments(const struct reading *r)
+{
+	const char *word = r->holder.keys ? "where" : "from";
+	json_t *where = NULL, *key = NULL;
+	const struct scan_token *t;
+
+	(void)tree_kind(json_object_get(r->update, "whereClause"), &where);
+	(void)tree_kind(json_object_get(where, "lexpr"), &key);
+	t = token_at(r, r->holder.keys ? location(key) : r->holder.start + 1);
+	t = t != NULL ? neighbour(r, t, -1) : NULL;
+	return t != NULL && t->end - t->start == strlen(word) && strncasecmp(r->text + t->start, word, strlen(word)) == 0 ? t : NULL;
+}
+
+/* The text from @start to @end with the table's own name in front of columns. NULL: it is no expression then, or there is no memory. */
+static char *rename_in(const struct reading *r, size_t start, size_t end)
+{
+	struct buf out = BUF_INIT(MIGRATION_FILE_MAX);
+	struct err err = ERR_INIT;
+	json_t *tree = NULL;
+	size_t offset;
+	char *text;
+
+	for (size_t i = 0; i < r->tokens.n; i++) {
+		const struct scan_token *t = &r->tokens.v[i];
+
+		if (t->start < start || t->end > end || !r->qualifier[t->start])
+			continue;
+		(void)buf_add(&out, r->text + start, t->start - start);
+		(void)plan_add_identifier(&out, r->u->table);
+		start = t->end;
+	}
+	(void)buf_add(&out, r->text + start, end - start);
+	text = buf_detach(&out);
+	if (text != NULL && tree_parse_expression(text, &tree, &offset, &err) != 0) {
+		free(text);
+		return NULL;
+	}
+	json_decref(tree);
+	return text;
+}
+
+static bool read_assignment(struct reading *r, json_t *target, size_t end)
+{
+	static const char *const allowed[] = { "name", "val", "location", NULL };
+	const struct scan_token *name = token_at(r, location(target)), *equals = name != NULL ? neighbour(r, name, 1) : NULL;
+	struct migration_set *s = &r->u->sets[r->u->nr_sets];
+
+	if (!has_only(target, allowed) || equals == NULL || !scan_is(r->text, equals, "=") || equals->end > end ||
+	    !tree_visit(json_object_get(target, "val"), mark_qualifier, r))
+		return false;
+	r->u->nr_sets++;
+	s->column = strdup(json_string_value(json_object_get(target, "name")));
+	s->expression = rename_in(r, equals->end, end);
+	return s->column != NULL && s->expression != NULL;
+}
+
+static bool read_assignments(struct reading *r)
+{
+	json_t *list = json_object_get(r->update, "targetList"), *target = NULL, *next = NULL;
+	const struct scan_token *last = end_of_assignments(r), *comma;
+	size_t n = json_array_size(list);
+
+	r->u->sets = calloc(n + 1, sizeof(*r->u->sets));
+	r->qualifier = calloc(strlen(r->text) + 1, sizeof(*r->qualifier));
+	if (last == NULL || r->u->sets == NULL || r->qualifier == NULL)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		const struct scan_token *after = last;
+
+		(void)tree_kind(json_array_get(list, i), &target);
+		if (i + 1 < n) {
+			(void)tree_kind(json_array_get(list, i + 1), &next);
+			after = token_at(r, location(next));
+			comma = after != NULL ? neighbour(r, after, -1) : NULL;
+			if (comma == NULL || !scan_is(r->text, comma, ","))
+				return false;
+			after = comma;
+		}
+		if (!read_assignment(r, target, after->start))
+			return false;
+	}
+	return n > 0;
+}
+
+/* ------------------------------------------------------------ the whole */
+
+static bool read_update(struct reading *r, json_t *stmts)
+{
+	static const char *const allowed[] = { "relation", "targetList", "whereClause", "fromClause", NULL };
+	const char *kind = tree_kind(json_object_get(json_array_get(stmts, 0), "stmt"), &r->update);
+	json_t *relation = json_object_get(r->update, "relation");
+	const char *schema = json_string_value(json_object_get(relation, "schemaname"));
+
+	if (json_array_size(stmts) != 1 || !is(kind, "UpdateStmt") || !has_only(r->update, allowed) || !read_relations(r))
+		return false;
+	r->u->table = strdup(json_string_value(json_object_get(relation, "relname")));
+	r->u->schema = schema != NULL ? strdup(schema) : NULL;
+	return r->u->table != NULL && (schema == NULL || r->u->schema != NULL) && read_where(r) && read_assignments(r) &&
+	       strvec_ok(&r->u->keys);
+}
+
+/* Find the statement's one placeholder and make a name of it. */
+static int find_placeholder(struct reading *r, bool *ret_one, struct err *err)
+{
+	struct placeholders found = { 0 };
+	size_t offset;
+	int rc = scan_sql(r->text, &r->tokens, &offset, err);
+
+	if (rc == 0)
+		rc = template_find(r->text, &r->tokens, &found, err);
+	if (rc != 0)
+		return rc;
+	*ret_one = found.n == 1;
+	if (*ret_one) {
+		r->holder = found.v[0];
+		template_neutralize(r->text, &found);
+	}
+	template_free(&found);
+	/* The colon is gone: what was two tokens is one. */
+	scan_free(&r->tokens);
+	return scan_sql(r->text, &r->tokens, &offset, err);
+}
+
+int plain_read(const struct migration_statements *section, struct plain_update **ret, struct err *err)
+{
+	struct reading r = { 0 };
+	json_t *stmts = NULL;
+	bool plain = false;
+	size_t offset;
+	int rc;
+
+	*ret = NULL;
+	if (section->n != 1)
+		return 0;
+	r.text = strdup(section->v[0].text);
+	r.u = calloc(1, sizeof(*r.u));
+	if (r.text == NULL || r.u == NULL) {
+		free(r.text);
+		free(r.u);
+		return err_set(err, ST_NOMEM, "out of memory");
+	}
+	strvec_init(&r.u->keys, MIGRATION_KEYS_MAX);
+	rc = find_placeholder(&r, &plain, err);
+	if (rc == 0 && plain) {
+		rc = tree_parse(r.text, &stmts, &offset, err);
+		plain = rc == 0 && read_update(&r, stmts);
+	}
+	json_decref(stmts);
+	scan_free(&r.tokens);
+	free(r.qualifier);
+	free(r.text);
+	if (rc == 0 && plain)
+		*ret = r.u;
+	else
+		plain_free(r.u);
+	if (rc != ST_INPUT)
+		return rc;
+	err_clear(err);
+	return 0;
+}
+
+void plain_free(struct plain_update *u)
+{
+	if (u == NULL)
+		return;
+	for (size_t i = 0; i < u->nr_sets; i++) {
+		free(u->sets[i].column);
+		free(u->sets[i].expression);
+	}
+	strvec_free(&u->keys);
+	free(u->sets);
+	free(u->schema);
+	free(u->table);
+	free(u);
+}
