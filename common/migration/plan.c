@@ -79,6 +79,7 @@ static int add_statements(struct plan *p)
 		c.blind = all[i].blind;
 		c.sweep = all[i].sweep;
 		c.unlocked = all[i].unlocked;
+		c.any_order = all[i].text == PLAN_GATHER;
 		/* Windows without a predicate become batches. */
 		rows = all[i].text == PLAN_SCAN && c.mode == MIGRATION_ROW && !c.blind;
 		rc = add_statement(p, all[i].name, &c, rows ? PLAN_SCAN_ROWS : all[i].text);

@@ -34,10 +34,10 @@ static void add_expression(struct buf *out, const char *text)
 }
 
 /* "IS TRUE" hides it from indexes: taken from one of theirs, rows would come in another order than the key's, and all of them for each batch. */
-static void add_predicate(struct buf *out, const char *text)
+static void add_predicate(const struct plan_fill *c, const char *text, struct buf *out)
 {
 	add_expression(out, text);
-	(void)buf_puts(out, " IS TRUE");
+	(void)buf_puts(out, c->any_order ? "" : " IS TRUE");
 }
 
 static void meant(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -46,7 +46,7 @@ static void meant(const struct plan_fill *c, const char *arg, struct buf *out)
 	if (c->blind || c->f->where.text == NULL)
 		(void)buf_puts(out, "true");
 	else
-		add_predicate(out, c->f->where.text);
+		add_predicate(c, c->f->where.text, out);
 }
 
 static void pending(const struct plan_fill *c, const char *arg, struct buf *out)
@@ -55,7 +55,7 @@ static void pending(const struct plan_fill *c, const char *arg, struct buf *out)
 	if (c->blind || c->pending == NULL)
 		(void)buf_puts(out, "true");
 	else
-		add_predicate(out, c->pending);
+		add_predicate(c, c->pending, out);
 }
 
 static void still_pending(const struct plan_fill *c, const char *arg, struct buf *out)

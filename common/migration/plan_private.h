@@ -23,6 +23,7 @@ struct plan_fill {
 	bool keep_written;   /* a column that has a value already keeps it */
 	bool blind;          /* without where and pending */
 	bool unlocked;       /* row_image without a lock */
+	bool any_order;      /* rows may come as they like, by whatever index */
 	bool sweep;
 	bool last_pick; /* the statement's keys are the ones to be changed */
 	bool restore;   /* the user's statements follow: give them the planner they know */

@@ -141,6 +141,19 @@ def test_what_one_pass_gathers_is_what_windows_find(pg, plan, kind):
     assert p.gather()[0] == 0
 
 
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_a_gather_uses_an_index_of_what_is_pending(pg, plan, has_failed):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, kind text, a int, b int); INSERT INTO t SELECT g, 'k', g, CASE WHEN g > 10 THEN 1 END FROM generate_series(1, 9000) g;"
+           "CREATE INDEX pending_rows ON t (id) WHERE b IS NULL AND kind = 'k'; ANALYZE t")
+    p = plan("-- drover: table t\n-- drover: set b = a\n-- drover: where kind = 'k'\n")
+    p.example = ["{}"] * 3
+    for name in ("gather", "scan"):
+        params = [None, has_failed, 1000, 100_000] if name == "gather" else [None, 1000, 1000, "queued", None, has_failed]
+        assert ("pending_rows" in explain(p, p.statements[name], *params)) == (name == "gather" and not has_failed)
+    found, keys, _ = p.gather()
+    assert (found, keys) == (10, ["{1,2,3,4,5,6,7,8,9,10}"])
+
+
 def test_a_gather_of_too_many_keys_or_bytes_says_so(pg, plan):
     pg.sql("CREATE TABLE t (id text PRIMARY KEY, a int, b int); INSERT INTO t SELECT repeat('k', 90) || g, g FROM generate_series(11, 60) g")
     p = plan("-- drover: table t\n-- drover: set b = a\n")
