@@ -6,6 +6,7 @@
  * being replayed, a lower one than the next chunk, so a replay never meets its own failures.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,8 @@ struct touched {
 	int id;
 	uint64_t queued;
 	uint64_t max_backlog; /* jobs */
+	bool paused;
+	char name[MIGRATION_REF_NAME_MAX + 1];
 	struct queue queue;
 };
 
@@ -161,6 +164,8 @@ static int do_chunk(struct retry *r, int64_t *after, int limit, struct err *err)
 		if (rc != 0)
 			return rc;
 		t->queued++;
+		t->paused = pg_bool(res, i, "paused");
+		(void)snprintf(t->name, sizeof(t->name), "%s", pg_str(res, i, "name"));
 		*after = pg_i64(res, i, "id");
 	}
 	r->queued += n;
@@ -258,6 +263,11 @@ static int report(struct retry *r, bool dry_run, struct err *err)
 				&out,
 				"%s of them are in Redis, which is as much as max_backlog allows; the others follow as the workers make room",
 				text_human_rows((uint64_t)r->pushed).s);
+		for (size_t i = 0; i < r->ntouched; i++) {
+			if (r->touched[i].queued > 0 && r->touched[i].paused)
+				out_note(&out, "%s is paused: its replays wait for drover resume %s", r->touched[i].name,
+					 r->touched[i].name);
+		}
 		return 0;
 	}
 	out_kv(&out, columns, ARRAY_SIZE(columns));

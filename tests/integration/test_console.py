@@ -431,6 +431,13 @@ def test_retry_leaves_cancelled_migrations_alone(ledger, drover):
     assert ledger.value("SELECT count(*) FROM drover.failed_jobs WHERE state = 'queued' AND migration_id = 1") == 0
 
 
+def test_retry_says_what_waits_for_a_resume(ledger, drover):
+    drover.run("pause", "0002_money")
+    assert "paused" not in drover.run("retry", "all", "--migration", "0001_pages").out
+    assert "0002_money is paused: its replays wait for drover resume 0002_money" in drover.run("retry", "all").out
+    assert "paused" not in drover.run("retry", "all").out  # there is nothing left to replay
+
+
 def test_retry_without_redis_queues_all_the_same(ledger, redis, drover):
     redis.kill()
     result = drover.run("retry", "all")
