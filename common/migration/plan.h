@@ -43,7 +43,7 @@ struct plan_table {
 	const struct plan_column *keys[MIGRATION_KEYS_MAX]; /* into columns */
 	size_t nr_keys;
 	bool visible;             /* found by its name alone, along the search path */
-	bool update_triggers;     /* user triggers fire AFTER UPDATE: what the statement returned is not the last word */
+	bool update_triggers;     /* user triggers or rules: what an UPDATE returned is not the last word on what it did */
 	bool deferred_triggers;   /* of these, some may be deferred */
 	const char *handler_type; /* of the handler's one parameter, an array; NULL without a handler */
 	const struct plan_routine *routines;

@@ -298,11 +298,11 @@ def test_rows_whose_value_would_be_null_are_not_pending(pg, plan):
 # Assignments of a section that is one UPDATE of the table x by its key; y is the batch.
 PLAIN = [
     "b = x.a + 1",
-    "b = a, \"c d\" = 'x.a, y.id FROM :batch' -- , b = 2\n, e = jsonb_build_object('x', x.e, 'k', y.k) /* WHERE */",
-    "b = CASE WHEN x.a % 3 = 0 THEN y.id ELSE X . \"k\" END, e = jsonb_set(x.e, '{x}', (x.\"c d\" IS NULL)::text::jsonb)",
-    "f = x.f || ARRAY[x.a, y.id]::int[], b = x.f[1] + (x.r).p, at = CASE WHEN now() > x.at THEN x.at + interval '1 day' END",
+    "b = a, \"c d\" = 'x.a, y.id FROM :batch' -- , b = 2\n, e = jsonb_build_object('x', x.e, 'k', x.k) /* WHERE */",
+    "b = CASE WHEN x.a % 3 = 0 THEN x.id ELSE X . \"k\" END, e = jsonb_set(x.e, '{x}', (x.\"c d\" IS NULL)::text::jsonb)",
+    "f = x.f || ARRAY[x.a, x.id]::int[], b = x.f[1] + (x.r).p, at = CASE WHEN now() > x.at THEN x.at + interval '1 day' END",
     "b = '7', \"c d\" = U&'d!0061t' UESCAPE '!' || coalesce(x.\"c d\", 'x') || $$ x.a $$ || E'\\'x.a, '",
-    "b = (x.a), a = NULL, e = NULL, \"c d\" = concat(x.r, x.at IS NULL, (x.a, y.k))",
+    "b = (x.a), a = NULL, e = NULL, \"c d\" = concat(x.r, x.at IS NULL, (x.a, x.k))",
 ]
 
 
@@ -330,6 +330,41 @@ def test_a_section_that_amounts_to_a_set_does_what_it_says(pg, plan, assignments
     pg.sql(f"UPDATE sql AS x SET {assignments} FROM (SELECT k, id FROM sql) AS y WHERE x.id = y.id AND x.k = y.k AND x.b IS NULL")
     tables = [pg.sql(f"SELECT {name}::text FROM {name} ORDER BY k, id") for name in names]
     assert len(tables[3]) == 90 and all(table == tables[3] for table in tables)
+
+
+# SQL on a table t (id, a, b), partitioned twice over, and whether what an UPDATE of it returns is all that there is to know.
+BELIEVED = {
+    "no triggers": ("", True),
+    "before, returns the row": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a := 7; RETURN NEW; END'; CREATE TRIGGER f BEFORE "
+                                "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", True),
+    "before, may leave it out": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.a = 7 THEN return\n null; END IF; RETURN NEW; END'; "
+                                 "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", False),
+    "before, in C": ("CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", False),
+    "before, of statements": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER f BEFORE "
+                              "UPDATE ON t EXECUTE FUNCTION f()", True),
+    "after": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
+              "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", False),
+    "after an insert": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
+                        "INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", True),
+    "after, of a partition's partition": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
+                                          "UPDATE ON t11 FOR EACH ROW EXECUTE FUNCTION f()", False),
+    "switched off": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
+                     "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER f", True),
+    "a rule": ("CREATE TABLE log (id int); CREATE RULE r AS ON UPDATE TO t DO ALSO INSERT INTO log VALUES (old.id)", False),
+}
+
+
+@pytest.mark.parametrize("form", ["set", "section"])
+@pytest.mark.parametrize("kind", BELIEVED)
+def test_triggers_and_rules_have_rows_looked_at_again(pg, plan, kind, form):
+    sql, apply = BELIEVED[kind]
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int) PARTITION BY RANGE (id); CREATE TABLE t1 PARTITION OF t DEFAULT PARTITION BY RANGE (id);"
+           "CREATE TABLE t11 PARTITION OF t1 DEFAULT; INSERT INTO t SELECT g FROM generate_series(1, 20) g")
+    pg.sql(sql)
+    work = "-- drover: set b = 1\n" if form == "set" else "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 1 FROM :batch x WHERE t.id = x.id;\n"
+    p = plan("-- drover: table t\n" + work)
+    assert p.roles("range") == (["apply"] if apply else ["lock", "transform", "check"])
+    assert p.everything() == 20
 
 
 def test_a_table_that_the_section_names_without_its_schema_may_be_another_one(pg, plan):

@@ -308,6 +308,8 @@ DIVERGES = {
     "a counter under a predicate": ("", "n", "n + 1", "n < 2"),
     "a trigger before that undoes it": ("""CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.b := OLD.b; RETURN NEW; END $$;
                                         CREATE TRIGGER undo BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION undo()""", "b", "'x'", "b IS NULL"),
+    "a trigger before that leaves rows out": ("""CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+                                               CREATE TRIGGER skip BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION skip()""", "b", "'x'", "b IS NULL"),
     "a trigger after that undoes it": ("""CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                                            UPDATE t SET b = NULL WHERE id = NEW.id AND b IS NOT NULL; RETURN NULL; END $$;
                                          CREATE TRIGGER undo AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION undo()""", "b", "'x'", "b IS NULL"),
