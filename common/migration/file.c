@@ -11,6 +11,7 @@
 #include "core/buf.h"
 #include "core/text.h"
 #include "migration/file_private.h"
+#include "migration/plain.h"
 
 static const char *const section_names[SECTION_NR] = {
 	[SECTION_EXPAND] = "expand",     [SECTION_BACKFILL] = "backfill", [SECTION_VERIFY] = "verify",
@@ -41,6 +42,7 @@ void migration_file_free(struct migration_file *f)
 	if (f == NULL)
 		return;
 	free_values(f);
+	plain_free(f->plain);
 	for (size_t i = 0; i < f->nr_keys; i++)
 		free(f->keys[i]);
 	for (size_t i = 0; i < f->nr_sets; i++) {
@@ -352,6 +354,8 @@ int migration_file_parse(const char *path, const char *text, size_t len, struct 
 		rc = 0;
 	if (rc == 0)
 		rc = problems_result(problems, path, err);
+	if (rc == 0)
+		rc = plain_read(&f->sections[SECTION_BACKFILL], &f->plain, err);
 	if (rc != 0) {
 		migration_file_free(f);
 		return rc;

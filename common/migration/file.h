@@ -73,6 +73,7 @@ struct migration_file {
 	struct migration_value timeout;      /* milliseconds, decimal */
 	struct migration_value lock_timeout; /* milliseconds, decimal */
 	struct migration_statements sections[SECTION_NR];
+	struct plain_update *plain; /* what the section `backfill` amounts to; NULL: no `set` (plain.h) */
 };
 
 /**

@@ -1,20 +1,21 @@
 /*
  * plain.c - a backfill section that amounts to a `set`.
  *
- * The parser says what the statement is made of and where; what an assignment's expression says is then taken from the text, with
- * what the statement calls the table and the batch replaced by the table's name. Whatever is not known for certain is not plain.
+ * The parser says what the statement is made of and where; an assignment's expression is then taken from the text, with the table's own name
+ * in the place of what the statement calls it. Parsed again it must be the same: whatever is not known for certain is not plain.
  */
 #include "migration/plain.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "core/buf.h"
 #include "core/text.h"
 #include "migration/plan.h"
 #include "migration/template.h"
 #include "migration/tree.h"
+
+#define TOKENS_MAX 4000 /* nobody writes more */
 
 struct reading {
 	char *text; /* the statement, its placeholder made a plain name */
@@ -23,7 +24,7 @@ struct reading {
 	json_t *update;            /* UpdateStmt */
 	const char *target;        /* what the statement calls the table */
 	const char *batch;         /* and :batch; NULL where it is :keys */
-	bool *qualifier;           /* by byte of the text: there stands one of the two, before a column */
+	bool *qualifier;           /* by byte of the text: there stands the table's name, before a column */
 	struct plain_update *u;
 };
 
@@ -54,28 +55,23 @@ static bool is_placeholder(const struct reading *r, json_t *node)
 	return location(node) == r->holder.start + 1;
 }
 
-/* The token that begins at this byte; NULL if none does. */
-static const struct scan_token *token_at(const struct reading *r, size_t at)
+/* The byte where the token before the one that begins at @at begins, comments left out; and where the one that begins at @at or next ends. */
+static size_t before(const struct reading *r, size_t at)
 {
-	for (size_t i = 0; i < r->tokens.n; i++) {
-		if (r->tokens.v[i].start == at)
-			return &r->tokens.v[i];
-	}
-	return NULL;
+	size_t found = 0;
+
+	for (size_t i = 0; i < r->tokens.n && r->tokens.v[i].start < at; i++)
+		found = r->tokens.v[i].comment ? found : r->tokens.v[i].start;
+	return found;
 }
 
-/* Before or behind this one, comments left out; NULL at the end. */
-static const struct scan_token *neighbour(const struct reading *r, const struct scan_token *t, int step)
+static size_t behind(const struct reading *r, size_t at)
 {
-	size_t i = (size_t)(t - r->tokens.v);
-
-	for (;;) {
-		if (step < 0 ? i == 0 : i + 1 == r->tokens.n)
-			return NULL;
-		i = step < 0 ? i - 1 : i + 1;
-		if (!r->tokens.v[i].comment)
-			return &r->tokens.v[i];
+	for (size_t i = 0; i < r->tokens.n; i++) {
+		if (r->tokens.v[i].start >= at && !r->tokens.v[i].comment)
+			return r->tokens.v[i].end;
 	}
+	return strlen(r->text);
 }
 
 /* ------------------------------------------------------------ which table, which rows */
@@ -131,6 +127,7 @@ static bool read_comparison(struct reading *r, json_t *expr)
 	json_t *left = NULL, *right = NULL;
 	const char *kinds[] = { tree_kind(json_object_get(expr, "lexpr"), &left), tree_kind(json_object_get(expr, "rexpr"), &right) };
 	const char *column, *other, *a, *b;
+	bool same;
 
 	if (!is(kinds[0], "ColumnRef") || !is(kinds[1], "ColumnRef"))
 		return false;
@@ -138,11 +135,12 @@ static bool read_comparison(struct reading *r, json_t *expr)
 	b = qualifier_of(right, &other);
 	if (a == NULL || b == NULL || strvec_has(&r->u->keys, column))
 		return false;
-	(void)strvec_push(&r->u->keys, column);
 	if (r->holder.keys)
-		return is_operator(expr, "AEXPR_OP_ANY") && (*a == '\0' || is(a, r->target)) && is_placeholder(r, right);
-	return is_operator(expr, "AEXPR_OP") && is(column, other) &&
-	       ((is(a, r->target) && is(b, r->batch)) || (is(a, r->batch) && is(b, r->target)));
+		same = is_operator(expr, "AEXPR_OP_ANY") && (*a == '\0' || is(a, r->target)) && is_placeholder(r, right);
+	else
+		same = is_operator(expr, "AEXPR_OP") && is(column, other) &&
+		       ((is(a, r->target) && is(b, r->batch)) || (is(a, r->batch) && is(b, r->target)));
+	return same && strvec_push(&r->u->keys, column) == 0;
 }
 
 /* One comparison, or several between ANDs. */
@@ -165,46 +163,49 @@ static bool read_where(struct reading *r)
 
 /* ------------------------------------------------------------ what becomes of them */
 
+/* Notes where the table's name stands before a column. False for what is not known to be the same in another statement. */
 static bool mark_qualifier(void *arg, const char *kind, json_t *node)
 {
+	static const char *const refused[] = { "SubLink", "SetToDefault", NULL };
 	struct reading *r = arg;
 	const char *qualifier, *column;
 
 	if (strcmp(kind, "ColumnRef") != 0)
-		return strcmp(kind, "SetToDefault") != 0;
+		return !text_one_of(kind, refused);
 	qualifier = qualifier_of(node, &column);
-	if (qualifier == NULL)
-		return false;
-	if (*qualifier == '\0') /* such a name alone is a whole row, unless a column is called the same */
+	if (is(qualifier, "")) /* a relation's name alone is its whole row, unless a column is called the same */
 		return !is(column, r->target) && !is(column, r->batch);
-	if (!is(qualifier, r->target) && !is(qualifier, r->batch))
+	if (!is(qualifier, r->target))
 		return false;
 	r->qualifier[location(node)] = true;
 	return true;
 }
 
-/* Where the last assignment ends: at FROM, or at WHERE. NULL if what stands there is not just that word. */
-static const struct scan_token *end_of_assignments(const struct reading *r)
+/* Take away what depends on where the expression stands: its places in the text, and what the table is called. */
+static bool level(void *arg, const char *kind, json_t *node)
 {
-	const char *word = r->holder.keys ? "where" : "from";
-	json_t *where = NULL, *key = NULL;
-	const struct scan_token *t;
+	const char *const *names = arg; /* this one becomes that */
+	json_t *qualifier = NULL;
 
-	(void)tree_kind(json_object_get(r->update, "whereClause"), &where);
-	(void)tree_kind(json_object_get(where, "lexpr"), &key);
-	t = token_at(r, r->holder.keys ? location(key) : r->holder.start + 1);
-	t = t != NULL ? neighbour(r, t, -1) : NULL;
-	return t != NULL && t->end - t->start == strlen(word) && strncasecmp(r->text + t->start, word, strlen(word)) == 0 ? t : NULL;
+	if (strcmp(kind, "ColumnRef") == 0 && json_array_size(json_object_get(node, "fields")) == 2) {
+		json_t *first = json_array_get(json_object_get(node, "fields"), 0);
+
+		if (is(tree_string(first), names[0]) && tree_kind(first, &qualifier) != NULL)
+			(void)json_object_set_new(qualifier, json_object_iter_key(json_object_iter(qualifier)), json_string(names[1]));
+	}
+	(void)json_object_del(node, "location");
+	return true;
 }
 
-/* The text from @start to @end with the table's own name in front of columns. NULL: it is no expression then, or there is no memory. */
-static char *rename_in(const struct reading *r, size_t start, size_t end)
+/* The text from @start to @end with the table's own name in front of columns. NULL: not the same as @value then, or no memory. */
+static char *rename_in(const struct reading *r, size_t start, size_t end, json_t *value)
 {
+	const char *names[] = { r->target, r->u->table };
 	struct buf out = BUF_INIT(MIGRATION_FILE_MAX);
 	struct err err = ERR_INIT;
 	json_t *tree = NULL;
 	size_t offset;
-	char *text;
+	bool same;
 
 	for (size_t i = 0; i < r->tokens.n; i++) {
 		const struct scan_token *t = &r->tokens.v[i];
@@ -215,54 +216,54 @@ static char *rename_in(const struct reading *r, size_t start, size_t end)
 		(void)plan_add_identifier(&out, r->u->table);
 		start = t->end;
 	}
-	(void)buf_add(&out, r->text + start, end - start);
-	text = buf_detach(&out);
-	if (text != NULL && tree_parse_expression(text, &tree, &offset, &err) != 0) {
-		free(text);
-		return NULL;
-	}
+	if (start < end)
+		(void)buf_add(&out, r->text + start, end - start);
+	same = buf_ok(&out) && tree_parse_expression(out.data, &tree, &offset, &err) == 0 && tree_visit(value, level, names) &&
+	       tree_visit(tree, level, names) && json_equal(value, tree);
 	json_decref(tree);
-	return text;
+	if (!same)
+		buf_free(&out);
+	return same ? buf_detach(&out) : NULL;
+}
+
+/* Where the last assignment ends: at the word before the batch, or before the key. */
+static size_t end_of_assignments(const struct reading *r)
+{
+	json_t *where = NULL, *key = NULL;
+
+	(void)tree_kind(json_object_get(r->update, "whereClause"), &where);
+	(void)tree_kind(json_object_get(where, "lexpr"), &key);
+	return before(r, r->holder.keys ? location(key) : r->holder.start + 1);
 }
 
 static bool read_assignment(struct reading *r, json_t *target, size_t end)
 {
 	static const char *const allowed[] = { "name", "val", "location", NULL };
-	const struct scan_token *name = token_at(r, location(target)), *equals = name != NULL ? neighbour(r, name, 1) : NULL;
 	struct migration_set *s = &r->u->sets[r->u->nr_sets];
+	json_t *value = json_object_get(target, "val");
 
-	if (!has_only(target, allowed) || equals == NULL || !scan_is(r->text, equals, "=") || equals->end > end ||
-	    !tree_visit(json_object_get(target, "val"), mark_qualifier, r))
+	if (!has_only(target, allowed) || !tree_visit(value, mark_qualifier, r))
 		return false;
 	r->u->nr_sets++;
 	s->column = strdup(json_string_value(json_object_get(target, "name")));
-	s->expression = rename_in(r, equals->end, end);
+	/* Behind the equals sign. */
+	s->expression = rename_in(r, behind(r, behind(r, location(target))), end, value);
 	return s->column != NULL && s->expression != NULL;
 }
 
 static bool read_assignments(struct reading *r)
 {
 	json_t *list = json_object_get(r->update, "targetList"), *target = NULL, *next = NULL;
-	const struct scan_token *last = end_of_assignments(r), *comma;
 	size_t n = json_array_size(list);
 
 	r->u->sets = calloc(n + 1, sizeof(*r->u->sets));
 	r->qualifier = calloc(strlen(r->text) + 1, sizeof(*r->qualifier));
-	if (last == NULL || r->u->sets == NULL || r->qualifier == NULL)
+	if (r->u->sets == NULL || r->qualifier == NULL)
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		const struct scan_token *after = last;
-
 		(void)tree_kind(json_array_get(list, i), &target);
-		if (i + 1 < n) {
-			(void)tree_kind(json_array_get(list, i + 1), &next);
-			after = token_at(r, location(next));
-			comma = after != NULL ? neighbour(r, after, -1) : NULL;
-			if (comma == NULL || !scan_is(r->text, comma, ","))
-				return false;
-			after = comma;
-		}
-		if (!read_assignment(r, target, after->start))
+		(void)tree_kind(json_array_get(list, i + 1), &next);
+		if (!read_assignment(r, target, i + 1 < n ? before(r, location(next)) : end_of_assignments(r)))
 			return false;
 	}
 	return n > 0;
@@ -281,11 +282,10 @@ static bool read_update(struct reading *r, json_t *stmts)
 		return false;
 	r->u->table = strdup(json_string_value(json_object_get(relation, "relname")));
 	r->u->schema = schema != NULL ? strdup(schema) : NULL;
-	return r->u->table != NULL && (schema == NULL || r->u->schema != NULL) && read_where(r) && read_assignments(r) &&
-	       strvec_ok(&r->u->keys);
+	return r->u->table != NULL && (schema == NULL || r->u->schema != NULL) && read_where(r) && read_assignments(r);
 }
 
-/* Find the statement's one placeholder and make a name of it. */
+/* Find the statement's one placeholder and make a name of it. *@ret_one: there was one. */
 static int find_placeholder(struct reading *r, bool *ret_one, struct err *err)
 {
 	struct placeholders found = { 0 };
@@ -294,25 +294,40 @@ static int find_placeholder(struct reading *r, bool *ret_one, struct err *err)
 
 	if (rc == 0)
 		rc = template_find(r->text, &r->tokens, &found, err);
-	if (rc != 0)
-		return rc;
-	*ret_one = found.n == 1;
+	*ret_one = rc == 0 && found.n == 1 && r->tokens.n <= TOKENS_MAX;
 	if (*ret_one) {
 		r->holder = found.v[0];
 		template_neutralize(r->text, &found);
+		/* The colon is gone: what was two tokens is one. */
+		scan_free(&r->tokens);
+		rc = scan_sql(r->text, &r->tokens, &offset, err);
 	}
 	template_free(&found);
-	/* The colon is gone: what was two tokens is one. */
-	scan_free(&r->tokens);
-	return scan_sql(r->text, &r->tokens, &offset, err);
+	return rc;
+}
+
+static int read_section(struct reading *r, bool *ret_plain, struct err *err)
+{
+	json_t *stmts = NULL;
+	bool one = false;
+	size_t offset;
+	int rc;
+
+	if (r->text == NULL || r->u == NULL)
+		return err_set(err, ST_NOMEM, "out of memory");
+	strvec_init(&r->u->keys, MIGRATION_KEYS_MAX);
+	rc = find_placeholder(r, &one, err);
+	if (rc == 0 && one)
+		rc = tree_parse(r->text, &stmts, &offset, err);
+	*ret_plain = rc == 0 && one && read_update(r, stmts);
+	json_decref(stmts);
+	return rc;
 }
 
 int plain_read(const struct migration_statements *section, struct plain_update **ret, struct err *err)
 {
 	struct reading r = { 0 };
-	json_t *stmts = NULL;
 	bool plain = false;
-	size_t offset;
 	int rc;
 
 	*ret = NULL;
@@ -320,22 +335,11 @@ int plain_read(const struct migration_statements *section, struct plain_update *
 		return 0;
 	r.text = strdup(section->v[0].text);
 	r.u = calloc(1, sizeof(*r.u));
-	if (r.text == NULL || r.u == NULL) {
-		free(r.text);
-		free(r.u);
-		return err_set(err, ST_NOMEM, "out of memory");
-	}
-	strvec_init(&r.u->keys, MIGRATION_KEYS_MAX);
-	rc = find_placeholder(&r, &plain, err);
-	if (rc == 0 && plain) {
-		rc = tree_parse(r.text, &stmts, &offset, err);
-		plain = rc == 0 && read_update(&r, stmts);
-	}
-	json_decref(stmts);
+	rc = read_section(&r, &plain, err);
 	scan_free(&r.tokens);
 	free(r.qualifier);
 	free(r.text);
-	if (rc == 0 && plain)
+	if (plain)
 		*ret = r.u;
 	else
 		plain_free(r.u);

@@ -23,7 +23,7 @@ struct plain_update {
 	size_t nr_sets;
 };
 
-/* *@ret: NULL if the section is anything else; plain_free() it. ST_NOMEM, ST_LIMIT. */
+/* *@ret: NULL if the section is anything else; plain_free() it. ST_NOMEM. */
 MUST_CHECK int plain_read(const struct migration_statements *section, struct plain_update **ret, struct err *err);
 void plain_free(struct plain_update *u); /* NULL is fine */
 

@@ -226,8 +226,8 @@ static int is_local(struct plan *p, const char *expression, bool *ret)
 /* Could the lock be too weak: does the work change a column of a unique index, or delete rows? */
 static bool wants_strong_lock(const struct plan_fill *c)
 {
-	for (size_t i = 0; i < c->f->nr_sets; i++) {
-		const struct plan_column *column = plan_find_column(c->t, c->f->sets[i].column);
+	for (size_t i = 0; i < c->nr_sets; i++) {
+		const struct plan_column *column = plan_find_column(c->t, c->sets[i].column);
 
 		if (column != NULL && column->locking)
 			return true;
@@ -253,17 +253,43 @@ static bool turns_pay(const struct plan_fill *c)
 	return updates && has_turns(c) && c->t->keys[0]->in_order;
 }
 
-/* Does the section update this table, by its whole key, which stays as it is? */
-static bool amounts_to_set(const struct plain_update *u, const struct plan_table *t)
+/* Is the expression about columns of the table alone? "t.x" may be a function x(t) as well. */
+static int is_of_columns(struct plan *p, const char *expression, bool *ret)
 {
-	bool does = strcmp(u->table, t->name) == 0 && (u->schema != NULL ? strcmp(u->schema, t->schema) == 0 : t->visible) &&
-		    u->keys.n == t->nr_keys;
+	struct plan_facts facts;
+	int rc = plan_facts_of(p->fill.t, expression, &facts, p->err);
 
+	if (rc != 0)
+		return rc;
+	for (size_t i = 0; i < facts.names.columns.n; i++)
+		*ret = *ret && plan_find_column(p->fill.t, facts.names.columns.v[i]) != NULL;
+	tree_facts_free(&facts.names);
+	return 0;
+}
+
+/* A section that updates this table by its whole key, which stays as it is, from columns of its own, amounts to a `set`. */
+static int take_section(struct plan *p)
+{
+	const struct plain_update *u = p->fill.f->plain;
+	const struct plan_table *t = p->fill.t;
+	bool plain;
+	int rc = 0;
+
+	if (u == NULL)
+		return 0;
+	plain = strcmp(u->table, t->name) == 0 && (u->schema != NULL ? strcmp(u->schema, t->schema) == 0 : t->visible) &&
+		u->keys.n == t->nr_keys;
 	for (size_t i = 0; i < t->nr_keys; i++)
-		does = does && strvec_has(&u->keys, t->keys[i]->name);
-	for (size_t i = 0; i < u->nr_sets; i++)
-		does = does && plan_find_column(t, u->sets[i].column) != NULL && !strvec_has(&u->keys, u->sets[i].column);
-	return does;
+		plain = plain && strvec_has(&u->keys, t->keys[i]->name);
+	for (size_t i = 0; i < u->nr_sets && rc == 0; i++) {
+		plain = plain && !strvec_has(&u->keys, u->sets[i].column);
+		rc = is_of_columns(p, u->sets[i].expression, &plain);
+	}
+	if (plain) {
+		p->fill.sets = u->sets;
+		p->fill.nr_sets = u->nr_sets;
+	}
+	return rc;
 }
 
 static int judge(struct plan *p, char **ret_derived)
@@ -347,17 +373,12 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 		.err = err,
 	};
 	size_t before = problems->total;
-	struct plain_update *plain = NULL;
 	char *derived = NULL;
 	int rc;
 
 	if (p.json == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
-	rc = plain_read(&f->sections[SECTION_BACKFILL], &plain, err);
-	if (plain != NULL && amounts_to_set(plain, t)) {
-		p.fill.sets = plain->sets;
-		p.fill.nr_sets = plain->nr_sets;
-	}
+	rc = take_section(&p);
 	if (rc == 0)
 		rc = judge(&p, &derived);
 	if (rc == 0)
@@ -382,7 +403,6 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 			json_object_set_new(p.json, "turns", json_boolean(has_turns(&p.fill))) != 0 ||
 			json_object_set_new(p.json, "turns_pay", json_boolean(turns_pay(&p.fill))) != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
-	plain_free(plain);
 	free(derived);
 	if (rc != 0) {
 		json_decref(p.json);

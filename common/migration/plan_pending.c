@@ -32,16 +32,14 @@ static int read_expression(const char *expression, struct tree_facts *facts, str
 
 int plan_names(const struct migration_file *f, struct strvec *functions, struct strvec *operators, struct err *err)
 {
-	struct plain_update *plain = NULL;
 	struct tree_facts facts;
-	int rc = plain_read(&f->sections[SECTION_BACKFILL], &plain, err);
+	int rc = 0;
 
 	tree_facts_init(&facts);
 	for (size_t i = 0; i < f->nr_sets && rc == 0; i++)
 		rc = read_expression(f->sets[i].expression, &facts, err);
-	for (size_t i = 0; plain != NULL && i < plain->nr_sets && rc == 0; i++)
-		rc = read_expression(plain->sets[i].expression, &facts, err);
-	plain_free(plain);
+	for (size_t i = 0; f->plain != NULL && i < f->plain->nr_sets && rc == 0; i++)
+		rc = read_expression(f->plain->sets[i].expression, &facts, err);
 	if (rc == 0 && f->pending.text != NULL)
 		rc = read_expression(f->pending.text, &facts, err);
 	if (rc == 0 && f->where.text != NULL)

@@ -43,7 +43,6 @@ static void check_plan(const struct migration_file *f)
 	struct plan_table t = {
 		.schema = "public", .name = f->table_name, .columns = columns, .nr_columns = 1, .keys = { &columns[0] }, .nr_keys = 1
 	};
-	struct plain_update *plain = NULL;
 	struct err err = ERR_INIT;
 	struct problems problems;
 	json_t *plan = NULL, *script, *step;
@@ -53,8 +52,8 @@ static void check_plan(const struct migration_file *f)
 	t.handler_type = "text[]";
 	t.visible = true;
 	add_columns(&t, columns, f->sets, f->nr_sets);
-	if (plain_read(&f->sections[SECTION_BACKFILL], &plain, &err) == 0 && plain != NULL)
-		add_columns(&t, columns, plain->sets, plain->nr_sets);
+	if (f->plain != NULL)
+		add_columns(&t, columns, f->plain->sets, f->plain->nr_sets);
 	problems_init(&problems);
 	if (plan_make(f, &t, f->mode, 1, &plan, &problems, &err) == 0) {
 		json_object_foreach(json_object_get(plan, "scripts"), name, script) {
@@ -67,7 +66,6 @@ static void check_plan(const struct migration_file *f)
 		json_decref(plan);
 	}
 	problems_free(&problems);
-	plain_free(plain);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

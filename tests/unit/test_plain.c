@@ -44,12 +44,12 @@ static void a_plain_update_is_a_set(void **state)
 	} rows[] = {
 		{ "UPDATE t SET a = 1 FROM :batch b WHERE t.id = b.id", "t (id): a = 1 " },
 		{ "UPDATE t SET a=1 FROM :batch WHERE t.id=batch.id", "t (id): a =1 " },
-		{ "UPDATE t SET a = t.b + b.id FROM :batch b WHERE b.id = t.id;", "t (id): a = \"t\".b + \"t\".id " },
+		{ "UPDATE t SET a = t.b + t.id FROM :batch b WHERE b.id = t.id;", "t (id): a = \"t\".b + \"t\".id " },
 		{ "update s.t AS x set a = x.b || f(x.c, c), \"B c\" = now() from :batch as y where x.id = y.id",
 		  "s.t (id): a = \"t\".b || f(\"t\".c, c); B c = now() " },
 		{ "UPDATE \"T\" x SET a = x.a FROM :batch b WHERE x.k = b.k AND b.id = x.id", "T (k, id): a = \"T\".a " },
-		{ "UPDATE t SET a = (t.b, ',', ' FROM ')::text, c = CASE WHEN t.id > b.id THEN 1 END FROM :batch b WHERE (t.id = b.id)",
-		  "t (id): a = (\"t\".b, ',', ' FROM ')::text; c = CASE WHEN \"t\".id > \"t\".id THEN 1 END " },
+		{ "UPDATE t SET a = (t.b, ',', ' FROM ')::text, c = CASE WHEN t.id > 7 THEN 1 END FROM :batch b WHERE (t.id = b.id)",
+		  "t (id): a = (\"t\".b, ',', ' FROM ')::text; c = CASE WHEN \"t\".id > 7 THEN 1 END " },
 		{ "UPDATE t SET a = b + 1 WHERE id = ANY (:keys)", "t (id): a = b + 1 " },
 		{ "UPDATE t x SET a = x.b WHERE x.id = ANY(:keys)", "t (id): a = \"t\".b " },
 		/* comments are kept where they do no harm */
@@ -103,6 +103,9 @@ static void anything_else_is_left_alone(void **state)
 		"UPDATE t SET a = 1 WHERE id = ANY (:keys::int[])",
 		"UPDATE t SET a = 1 WHERE id = ANY (keys) AND k = ANY (:keys)",
 		"UPDATE t SET a = 1 WHERE (id = ANY (:keys))",
+		/* the batch's columns are not quite the table's: no collation, no domain */
+		"UPDATE t SET a = t.b + b.id FROM :batch b WHERE t.id = b.id",
+		"UPDATE t SET a = batch.id FROM :batch WHERE t.id = batch.id",
 		"UPDATE t SET a = 1 WHERE id IN (SELECT id FROM :batch)",
 		/* other relations, or other names for them */
 		"UPDATE t SET a = u.a FROM :batch b JOIN u ON u.id = b.id WHERE t.id = b.id",
@@ -133,6 +136,11 @@ static void anything_else_is_left_alone(void **state)
 		"UPDATE t x SET a = f(x) FROM :batch b WHERE x.id = b.id",
 		"UPDATE t SET a = s.t.b FROM :batch b WHERE t.id = b.id",
 		"UPDATE t SET a = u.b FROM :batch b WHERE t.id = b.id",
+		"UPDATE t SET a = (SELECT 1) FROM :batch b WHERE t.id = b.id",
+		"UPDATE t SET a = (SELECT x.v FROM u x WHERE x.id = t.id) FROM :batch b WHERE t.id = b.id",
+		/* whose end the scanner does not know */
+		"UPDATE t SET a = U&\"t\".a FROM :batch k WHERE t.id = k.id",
+		"UPDATE t x SET a = U&\"x\".a FROM :batch k WHERE x.id = k.id",
 		"UPDATE t SET a = U&\"!0074\" UESCAPE '!' .b FROM :batch b WHERE t.id = b.id",
 	};
 

@@ -172,7 +172,8 @@ static void a_section_amounts_to_a_set_if_it_updates_this_table_by_its_whole_key
 		/* another table may be found by that name */
 		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 1, true, false, false },
 		{ "UPDATE t SET id = n FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
-		{ "UPDATE t SET nope = n FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		{ "UPDATE t SET b = t.nope FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
+		{ "UPDATE t SET b = t.xmax::text::int FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
 		/* as of a set */
 		{ "UPDATE t SET b = n FROM :batch x WHERE t.id = x.id;", 1, false, true, false },
 		{ "UPDATE t SET a = mine(n) FROM :batch x WHERE t.id = x.id;", 1, false, false, false },
@@ -209,6 +210,7 @@ static void a_stronger_lock_is_taken_where_foreign_keys_may_look(void **state)
 		{ T "-- drover: set b = (SELECT 1)\n", false },
 		{ T "-- drover: set code = mine(a)\n", true },
 		{ T "-- drover: pending b IS NULL\n-- drover: backfill\nUPDATE t SET b = 1 FROM :batch;", false },
+		{ BACKFILL "UPDATE t SET code = mine(a) FROM :batch x WHERE t.id = x.id;", true },
 		{ T "-- drover: pending b IS NULL\n-- drover: backfill\nDELETE FROM t USING :batch b WHERE t.id = b.id;", true },
 	};
 
