@@ -15,7 +15,7 @@
 #include "migration/template.h"
 #include "migration/tree.h"
 
-#define TOKENS_MAX 4000 /* nobody writes more */
+#define TOKENS_MAX 4000 /* of a statement; the server is asked about the names in it */
 
 struct reading {
 	char *text; /* the statement, its placeholder made a plain name */
@@ -181,26 +181,31 @@ static bool mark_qualifier(void *arg, const char *kind, json_t *node)
 	return true;
 }
 
-/* Take away what depends on where the expression stands: its places in the text, and what the table is called. */
-static bool level(void *arg, const char *kind, json_t *node)
+/* Take away what depends on where the expression stands: its places in the text. */
+static bool strip(void *arg, const char *kind, json_t *node)
 {
-	const char *const *names = arg; /* this one becomes that */
-	json_t *qualifier = NULL;
-
-	if (strcmp(kind, "ColumnRef") == 0 && json_array_size(json_object_get(node, "fields")) == 2) {
-		json_t *first = json_array_get(json_object_get(node, "fields"), 0);
-
-		if (is(tree_string(first), names[0]) && tree_kind(first, &qualifier) != NULL)
-			(void)json_object_set_new(qualifier, json_object_iter_key(json_object_iter(qualifier)), json_string(names[1]));
-	}
+	(void)arg;
+	(void)kind;
 	(void)json_object_del(node, "location");
 	return true;
 }
 
-/* The text from @start to @end with the table's own name in front of columns. NULL: not the same as @value then, or no memory. */
-static char *rename_in(const struct reading *r, size_t start, size_t end, json_t *value)
+/* As rename_in() should have it. */
+static bool rename_qualifier(void *arg, const char *kind, json_t *node)
 {
-	const char *names[] = { r->target, r->u->table };
+	const struct reading *r = arg;
+	json_t *first = NULL;
+
+	if (strcmp(kind, "ColumnRef") == 0 && json_array_size(json_object_get(node, "fields")) == 2) {
+		(void)tree_kind(json_array_get(json_object_get(node, "fields"), 0), &first);
+		(void)json_object_set_new(first, json_object_iter_key(json_object_iter(first)), json_string(r->u->table));
+	}
+	return true;
+}
+
+/* The text from @start to @end with the table's own name in front of columns. NULL: not the same as @value then, or no memory. */
+static char *rename_in(struct reading *r, size_t start, size_t end, json_t *value)
+{
 	struct buf out = BUF_INIT(MIGRATION_FILE_MAX);
 	struct err err = ERR_INIT;
 	json_t *tree = NULL;
@@ -218,8 +223,8 @@ static char *rename_in(const struct reading *r, size_t start, size_t end, json_t
 	}
 	if (start < end)
 		(void)buf_add(&out, r->text + start, end - start);
-	same = buf_ok(&out) && tree_parse_expression(out.data, &tree, &offset, &err) == 0 && tree_visit(value, level, names) &&
-	       tree_visit(tree, level, names) && json_equal(value, tree);
+	same = buf_ok(&out) && tree_parse_expression(out.data, &tree, &offset, &err) == 0 && tree_visit(value, rename_qualifier, r) &&
+	       tree_visit(value, strip, NULL) && tree_visit(tree, strip, NULL) && json_equal(value, tree);
 	json_decref(tree);
 	if (!same)
 		buf_free(&out);
