@@ -25,9 +25,9 @@
 /* What holds the planner to index scans in key order (introspect.c), and to one process. */
 #define IN_ANY_ORDER "enable_seqscan,enable_bitmapscan,enable_sort,enable_incremental_sort"
 #define BY_SEVERAL "max_parallel_workers_per_gather"
-#define CRASHES_MAX 3      /* of the server, until the migration is paused */
-#define WHOLE_MS 5000      /* its snapshot holds dead rows back for so long at most */
-#define STATEMENT_MS 30000 /* ceiling of one window; windows are sized to take a fraction of a second */
+#define CRASHES_MAX 3                      /* of the server, until the migration is paused */
+#define WHOLE_MS (CHARGE_LEASE_MS * 3 / 5) /* its snapshot holds dead rows back for so long at most; the lease is not renewed meanwhile */
+#define STATEMENT_MS 30000                 /* ceiling of one window; windows are sized to take a fraction of a second */
 
 static const char *const statement_names[CHARGE_STATEMENTS] = {
 	"scan", "scan_blind", "scan_keys", "sweep", "sweep_blind", "gather", "gathered", "close", "missing", "verify", "verify_blind",
