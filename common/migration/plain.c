@@ -331,23 +331,25 @@ static int read_section(struct reading *r, bool *ret_plain, struct err *err)
 
 int plain_read(const struct migration_statements *section, struct plain_update **ret, struct err *err)
 {
+	struct plain_update *u;
 	struct reading r = { 0 };
 	bool plain = false;
+	char *text;
 	int rc;
 
 	*ret = NULL;
 	if (section->n != 1)
 		return 0;
-	r.text = strdup(section->v[0].text);
-	r.u = calloc(1, sizeof(*r.u));
+	r.text = text = strdup(section->v[0].text);
+	r.u = u = calloc(1, sizeof(*u));
 	rc = read_section(&r, &plain, err);
 	scan_free(&r.tokens);
 	free(r.qualifier);
-	free(r.text);
+	free(text);
 	if (plain)
-		*ret = r.u;
+		*ret = u;
 	else
-		plain_free(r.u);
+		plain_free(u);
 	if (rc != ST_INPUT)
 		return rc;
 	err_clear(err);
