@@ -138,9 +138,6 @@ static void anything_else_is_left_alone(void **state)
 		"UPDATE t SET a = u.b FROM :batch b WHERE t.id = b.id",
 		"UPDATE t SET a = (SELECT 1) FROM :batch b WHERE t.id = b.id",
 		"UPDATE t SET a = (SELECT x.v FROM u x WHERE x.id = t.id) FROM :batch b WHERE t.id = b.id",
-		/* whose end the scanner does not know */
-		"UPDATE t SET a = U&\"t\".a FROM :batch k WHERE t.id = k.id",
-		"UPDATE t x SET a = U&\"x\".a FROM :batch k WHERE x.id = k.id",
 		"UPDATE t SET a = U&\"!0074\" UESCAPE '!' .b FROM :batch b WHERE t.id = b.id",
 	};
 
@@ -149,6 +146,24 @@ static void anything_else_is_left_alone(void **state)
 		char *seen = read(texts[i]);
 
 		if (strcmp(seen, "no") != 0)
+			fail_msg("%s: %s", texts[i], seen);
+		free(seen);
+	}
+}
+
+/* Some versions of the scanner give such a name the end of its U. */
+static void names_with_escapes_are_read_right_or_left_alone(void **state)
+{
+	static const char *const texts[] = {
+		"UPDATE t SET a = U&\"t\".a FROM :batch k WHERE t.id = k.id",
+		"UPDATE t x SET a = U&\"x\".a FROM :batch k WHERE x.id = k.id",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		char *seen = read(texts[i]);
+
+		if (strcmp(seen, "no") != 0 && strcmp(seen, "t (id): a = \"t\".a ") != 0)
 			fail_msg("%s: %s", texts[i], seen);
 		free(seen);
 	}
@@ -174,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plain_update_is_a_set),
 		cmocka_unit_test(anything_else_is_left_alone),
+		cmocka_unit_test(names_with_escapes_are_read_right_or_left_alone),
 		cmocka_unit_test(sections_of_other_sizes_are_left_alone),
 	};
 
