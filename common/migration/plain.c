@@ -19,6 +19,7 @@
 
 struct reading {
 	char *text; /* the statement, its placeholder made a plain name */
+	int line;
 	struct scan_tokens tokens;
 	struct placeholder holder; /* there is one */
 	json_t *update;            /* UpdateStmt */
@@ -27,18 +28,6 @@ struct reading {
 	bool *qualifier;           /* by byte of the text: there stands the table's name, before a column */
 	struct plain_update *u;
 };
-
-static bool has_only(json_t *node, const char *const *allowed)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(node, key, value) {
-		if (!text_one_of(key, allowed))
-			return false;
-	}
-	return true;
-}
 
 static bool is(const char *a, const char *b)
 {
@@ -83,7 +72,7 @@ static const char *name_of(json_t *relation)
 	static const char *const alias_allowed[] = { "aliasname", NULL };
 	json_t *alias = json_object_get(relation, "alias");
 
-	if (!has_only(relation, allowed) || !has_only(alias, alias_allowed) || !json_is_true(json_object_get(relation, "inh")))
+	if (!tree_has_only(relation, allowed) || !tree_has_only(alias, alias_allowed) || !json_is_true(json_object_get(relation, "inh")))
 		return NULL;
 	return json_string_value(alias != NULL ? json_object_get(alias, "aliasname") : json_object_get(relation, "relname"));
 }
@@ -247,9 +236,10 @@ static bool read_assignment(struct reading *r, json_t *target, size_t end)
 	struct migration_set *s = &r->u->sets[r->u->nr_sets];
 	json_t *value = json_object_get(target, "val");
 
-	if (!has_only(target, allowed) || !tree_visit(value, mark_qualifier, r))
+	if (!tree_has_only(target, allowed) || !tree_visit(value, mark_qualifier, r))
 		return false;
 	r->u->nr_sets++;
+	s->line = r->line;
 	s->column = strdup(json_string_value(json_object_get(target, "name")));
 	/* Behind the equals sign. */
 	s->expression = rename_in(r, behind(r, behind(r, location(target))), end, value);
@@ -283,29 +273,25 @@ static bool read_update(struct reading *r, json_t *stmts)
 	json_t *relation = json_object_get(r->update, "relation");
 	const char *schema = json_string_value(json_object_get(relation, "schemaname"));
 
-	if (json_array_size(stmts) != 1 || !is(kind, "UpdateStmt") || !has_only(r->update, allowed) || !read_relations(r))
+	if (json_array_size(stmts) != 1 || !is(kind, "UpdateStmt") || !tree_has_only(r->update, allowed) || !read_relations(r))
 		return false;
 	r->u->table = strdup(json_string_value(json_object_get(relation, "relname")));
 	r->u->schema = schema != NULL ? strdup(schema) : NULL;
 	return r->u->table != NULL && (schema == NULL || r->u->schema != NULL) && read_where(r) && read_assignments(r);
 }
 
-/* Find the statement's one placeholder and make a name of it. *@ret_one: there was one. */
+/* Find the statement's one placeholder, make a name of it and see the tokens then. *@ret_one: there was one. */
 static int find_placeholder(struct reading *r, bool *ret_one, struct err *err)
 {
 	struct placeholders found = { 0 };
 	size_t offset;
-	int rc = scan_sql(r->text, &r->tokens, &offset, err);
+	int rc = template_find_in(r->text, &found, err);
 
-	if (rc == 0)
-		rc = template_find(r->text, &r->tokens, &found, err);
-	*ret_one = rc == 0 && found.n == 1 && r->tokens.n <= TOKENS_MAX;
-	if (*ret_one) {
+	if (rc == 0 && found.n == 1) {
 		r->holder = found.v[0];
 		template_neutralize(r->text, &found);
-		/* The colon is gone: what was two tokens is one. */
-		scan_free(&r->tokens);
 		rc = scan_sql(r->text, &r->tokens, &offset, err);
+		*ret_one = rc == 0 && r->tokens.n < TOKENS_MAX; /* two of them have become one */
 	}
 	template_free(&found);
 	return rc;
@@ -340,6 +326,7 @@ int plain_read(const struct migration_statements *section, struct plain_update *
 	*ret = NULL;
 	if (section->n != 1)
 		return 0;
+	r.line = section->v[0].line;
 	r.text = text = strdup(section->v[0].text);
 	r.u = u = calloc(1, sizeof(*u));
 	rc = read_section(&r, &plain, err);

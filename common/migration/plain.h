@@ -19,7 +19,7 @@ struct plain_update {
 	char *schema; /* of the table that is updated, unquoted; NULL: by the search path */
 	char *table;  /* unquoted */
 	struct strvec keys;
-	struct migration_set *sets; /* expressions over the one row, columns qualified by the table's name; `line` is not set */
+	struct migration_set *sets; /* expressions over the one row, columns qualified by the table's name; the statement's line */
 	size_t nr_sets;
 };
 

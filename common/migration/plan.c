@@ -170,12 +170,6 @@ static int add_general(struct plan *p, json_t *script, struct plan_fill c)
 	return rc;
 }
 
-/* Of a `set`, or a section that amounts to one. */
-static int work_line(const struct migration_file *f)
-{
-	return f->nr_sets > 0 ? f->sets[0].line : f->sections[SECTION_BACKFILL].v[0].line;
-}
-
 /* A range of whole numbers, with a predicate that says what is done, can be done by turns: drover.take_turn(). */
 static bool has_turns(const struct plan_fill *c)
 {
@@ -201,7 +195,7 @@ static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 		rc = add_step(p, script, &c, PLAN_RECEIPTS, "receipts", 0);
 	/* Rows of a list are locked in key order by one index scan only where the key is one column. */
 	if (rc == 0 && p->apply && !replay && (c.scope != PLAN_LIST || c.t->nr_keys == 1))
-		rc = add_step(p, script, &c, PLAN_APPLY, "apply", work_line(p->fill.f));
+		rc = add_step(p, script, &c, PLAN_APPLY, "apply", p->fill.sets[0].line);
 	else if (rc == 0)
 		rc = add_general(p, script, c);
 	if (rc == 0 && replay)
@@ -211,16 +205,19 @@ static int add_script(struct plan *p, const char *name, enum plan_scope scope)
 
 /* ------------------------------------------------------------ what the migration is */
 
-static int is_local(struct plan *p, const char *expression, bool *ret)
+/* @columns: it has to read columns of the table alone, too: "t.x" may be a function x(t). */
+static int is_local(struct plan *p, const char *expression, bool columns, bool *ret)
 {
 	struct plan_facts facts;
 	int rc = expression == NULL ? 0 : plan_facts_of(p->fill.t, expression, &facts, p->err);
 
-	if (rc == 0 && expression != NULL) {
-		*ret = *ret && facts.local;
-		tree_facts_free(&facts.names);
-	}
-	return rc;
+	if (rc != 0 || expression == NULL)
+		return rc;
+	*ret = *ret && facts.local;
+	for (size_t i = 0; columns && i < facts.names.columns.n; i++)
+		*ret = *ret && plan_find_column(p->fill.t, facts.names.columns.v[i]) != NULL;
+	tree_facts_free(&facts.names);
+	return 0;
 }
 
 /* Could the lock be too weak: does the work change a column of a unique index, or delete rows? */
@@ -253,43 +250,21 @@ static bool turns_pay(const struct plan_fill *c)
 	return updates && has_turns(c) && c->t->keys[0]->in_order;
 }
 
-/* Is the expression about columns of the table alone? "t.x" may be a function x(t) as well. */
-static int is_of_columns(struct plan *p, const char *expression, bool *ret)
+/* A section that updates this table by its whole key, which stays as it is, amounts to a `set`. */
+static void take_section(struct plan_fill *c)
 {
-	struct plan_facts facts;
-	int rc = plan_facts_of(p->fill.t, expression, &facts, p->err);
+	const struct plain_update *u = c->f->plain;
+	bool plain = u != NULL && strcmp(u->table, c->t->name) == 0 &&
+		     (u->schema != NULL ? strcmp(u->schema, c->t->schema) == 0 : c->t->visible) && u->keys.n == c->t->nr_keys;
 
-	if (rc != 0)
-		return rc;
-	for (size_t i = 0; i < facts.names.columns.n; i++)
-		*ret = *ret && plan_find_column(p->fill.t, facts.names.columns.v[i]) != NULL;
-	tree_facts_free(&facts.names);
-	return 0;
-}
-
-/* A section that updates this table by its whole key, which stays as it is, from columns of its own, amounts to a `set`. */
-static int take_section(struct plan *p)
-{
-	const struct plain_update *u = p->fill.f->plain;
-	const struct plan_table *t = p->fill.t;
-	bool plain;
-	int rc = 0;
-
-	if (u == NULL)
-		return 0;
-	plain = strcmp(u->table, t->name) == 0 && (u->schema != NULL ? strcmp(u->schema, t->schema) == 0 : t->visible) &&
-		u->keys.n == t->nr_keys;
-	for (size_t i = 0; i < t->nr_keys; i++)
-		plain = plain && strvec_has(&u->keys, t->keys[i]->name);
-	for (size_t i = 0; i < u->nr_sets && rc == 0; i++) {
-		plain = plain && !strvec_has(&u->keys, u->sets[i].column);
-		rc = is_of_columns(p, u->sets[i].expression, &plain);
-	}
+	for (size_t i = 0; plain && i < c->t->nr_keys; i++)
+		plain = strvec_has(&u->keys, c->t->keys[i]->name);
+	for (size_t i = 0; plain && i < u->nr_sets; i++)
+		plain = !strvec_has(&u->keys, u->sets[i].column);
 	if (plain) {
-		p->fill.sets = u->sets;
-		p->fill.nr_sets = u->nr_sets;
+		c->sets = u->sets;
+		c->nr_sets = u->nr_sets;
 	}
-	return rc;
 }
 
 static int judge(struct plan *p, char **ret_derived)
@@ -309,11 +284,11 @@ static int judge(struct plan *p, char **ret_derived)
 	}
 	p->pending_local = true;
 	if (rc == 0)
-		rc = is_local(p, p->fill.pending, &p->pending_local);
+		rc = is_local(p, p->fill.pending, false, &p->pending_local);
 	if (rc == 0)
-		rc = is_local(p, f->where.text, &p->pending_local);
+		rc = is_local(p, f->where.text, false, &p->pending_local);
 	for (size_t i = 0; i < p->fill.nr_sets && rc == 0; i++)
-		rc = is_local(p, p->fill.sets[i].expression, &sets_local);
+		rc = is_local(p, p->fill.sets[i].expression, f->plain != NULL, &sets_local);
 	p->apply = p->fill.nr_sets > 0 && p->pending_local && sets_local && !p->fill.t->update_triggers;
 	p->fill.strong = wants_strong_lock(&p->fill);
 	return rc;
@@ -330,22 +305,17 @@ static void check_keys_placeholder(struct plan *p)
 			"'handler': a procedure gets one array of keys and the key has several columns; expected a 'backfill' section "
 			"with :batch, a relation of them, or '-- drover: key COLUMN', one that is unique by itself");
 	for (size_t i = 0; i < list->n && p->fill.t->nr_keys > 1; i++) {
-		struct scan_tokens tokens;
-		struct placeholders found;
-		size_t offset;
+		struct placeholders found = { 0 };
 
-		if (scan_sql(list->v[i].text, &tokens, &offset, NULL) != 0)
+		if (template_find_in(list->v[i].text, &found, NULL) != 0)
 			continue;
-		if (template_find(list->v[i].text, &tokens, &found, NULL) == 0) {
-			for (size_t k = 0; k < found.n; k++) {
-				if (found.v[k].keys)
-					(void)problems_add(
-						p->problems, list->v[i].line + scan_line_of(list->v[i].text, found.v[k].start) - 1,
-						":keys is an array and the key has several columns; expected :batch, a relation of them");
-			}
-			template_free(&found);
+		for (size_t k = 0; k < found.n; k++) {
+			if (found.v[k].keys)
+				(void)problems_add(
+					p->problems, list->v[i].line + scan_line_of(list->v[i].text, found.v[k].start) - 1,
+					":keys is an array and the key has several columns; expected :batch, a relation of them");
 		}
-		scan_free(&tokens);
+		template_free(&found);
 	}
 }
 
@@ -378,9 +348,8 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 
 	if (p.json == NULL)
 		return err_set(err, ST_NOMEM, "out of memory");
-	rc = take_section(&p);
-	if (rc == 0)
-		rc = judge(&p, &derived);
+	take_section(&p.fill);
+	rc = judge(&p, &derived);
 	if (rc == 0)
 		check_keys_placeholder(&p);
 	if (rc == 0 && problems->total > before)

@@ -60,6 +60,18 @@ int template_find(const char *text, const struct scan_tokens *tokens, struct pla
 	return 0;
 }
 
+int template_find_in(const char *text, struct placeholders *ret, struct err *err)
+{
+	struct scan_tokens tokens = { 0 };
+	size_t offset;
+	int rc = scan_sql(text, &tokens, &offset, err);
+
+	if (rc == 0)
+		rc = template_find(text, &tokens, ret, err);
+	scan_free(&tokens);
+	return rc;
+}
+
 void template_free(struct placeholders *p)
 {
 	free(p->v);
@@ -75,14 +87,9 @@ void template_neutralize(char *text, const struct placeholders *p)
 int template_fill(const char *text, const char *batch, const char *keys, struct buf *out, struct err *err)
 {
 	struct placeholders found = { 0 };
-	struct scan_tokens tokens = { 0 };
-	size_t offset, at = 0;
-	int rc = scan_sql(text, &tokens, &offset, err);
+	size_t at = 0;
+	int rc = template_find_in(text, &found, err);
 
-	if (rc != 0)
-		return rc;
-	rc = template_find(text, &tokens, &found, err);
-	scan_free(&tokens);
 	if (rc != 0)
 		return rc;
 	for (size_t i = 0; i < found.n; i++) {

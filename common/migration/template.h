@@ -27,6 +27,8 @@ struct placeholders {
 };
 
 MUST_CHECK int template_find(const char *text, const struct scan_tokens *tokens, struct placeholders *ret, struct err *err);
+/* The same of a text that nobody else needs the tokens of. ST_INPUT: it cannot be scanned. */
+MUST_CHECK int template_find_in(const char *text, struct placeholders *ret, struct err *err);
 void template_free(struct placeholders *p);
 
 /* Make plain names of them, in place and without moving a byte, so that the text can be parsed. */

@@ -69,22 +69,30 @@ const char *tree_kind(json_t *node, json_t **ret)
 	return json_object_iter_key(first);
 }
 
+bool tree_has_only(json_t *node, const char *const *allowed)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(node, key, value) {
+		if (!text_one_of(key, allowed))
+			return false;
+	}
+	return true;
+}
+
 /* SELECT with one unnamed column and nothing else: its value, borrowed. */
 static json_t *only_target(json_t *stmts)
 {
 	static const char *const allowed[] = { "targetList", "limitOption", "op", NULL };
 	json_t *select, *target, *value;
-	const char *key, *kind;
+	const char *kind;
 
 	if (json_array_size(stmts) != 1)
 		return NULL;
 	kind = tree_kind(json_object_get(json_array_get(stmts, 0), "stmt"), &select);
-	if (kind == NULL || strcmp(kind, "SelectStmt") != 0)
+	if (kind == NULL || strcmp(kind, "SelectStmt") != 0 || !tree_has_only(select, allowed))
 		return NULL;
-	json_object_foreach(select, key, value) {
-		if (!text_one_of(key, allowed))
-			return NULL;
-	}
 	value = json_object_get(select, "op");
 	if (value != NULL && strcmp(json_string_value(value), "SETOP_NONE") != 0)
 		return NULL;

@@ -27,6 +27,9 @@ MUST_CHECK int tree_parse_expression(const char *text, json_t **ret, size_t *ret
 /* "SelectStmt" of {"SelectStmt": {...}}, and what belongs to it in *@ret (may be NULL). NULL if it is no node. */
 const char *tree_kind(json_t *node, json_t **ret);
 
+/* Does the object have no keys but these (NULL-terminated)? */
+bool tree_has_only(json_t *node, const char *const *allowed);
+
 /* The text of {"String": {"sval": "x"}} (or "str", as older parsers have it); NULL if it is something else. */
 const char *tree_string(json_t *node);
 
