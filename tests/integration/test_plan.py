@@ -315,6 +315,7 @@ def test_a_section_that_amounts_to_a_set_does_what_it_says(pg, plan, assignments
         pg.sql(f"""CREATE TABLE {name} (id int, k int, a int, b int, "c d" text, e jsonb, f int[], r pair, at timestamptz, PRIMARY KEY (k, id));
                    INSERT INTO {name} SELECT g, g %% 7, g, CASE WHEN g %% 5 = 0 THEN 5 END, nullif('c' || g %% 3, 'c1'), '{{"y": [1]}}', ARRAY[g, 2], ROW(g, 'q')::pair,
                                              timestamptz '2024-01-01 12:00+0' + g * interval '1 hour' FROM generate_series(1, 90) g""", ())
+
     def text(table, mode, end):
         return (f"-- drover: table {table}\n-- drover: mode {mode}\n-- drover: pending b IS NULL\n-- drover: backfill\n"
                 f"UPDATE public.{table} AS x SET {assignments} FROM :batch y WHERE x.id = y.id AND y.k = x.k{end}")
@@ -332,24 +333,21 @@ def test_a_section_that_amounts_to_a_set_does_what_it_says(pg, plan, assignments
     assert len(tables[3]) == 90 and all(table == tables[3] for table in tables)
 
 
+def trigger(when, body, each="FOR EACH ROW"):
+    return f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body} END'; CREATE TRIGGER f {when} {each} EXECUTE FUNCTION f();"
+
+
 # SQL on a table t (id, a, b), partitioned twice over, and whether what an UPDATE of it returns is all that there is to know.
 BELIEVED = {
     "no triggers": ("", True),
-    "before, returns the row": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.a := 7; RETURN NEW; END'; CREATE TRIGGER f BEFORE "
-                                "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", True),
-    "before, may leave it out": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN IF NEW.a = 7 THEN return\n null; END IF; RETURN NEW; END'; "
-                                 "CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", False),
+    "before, returns the row": (trigger("BEFORE UPDATE ON t", "NEW.a := 7; RETURN NEW;"), True),
+    "before, may leave it out": (trigger("BEFORE UPDATE ON t", "IF NEW.a = 7 THEN return\n null; END IF; RETURN NEW;"), False),
     "before, in C": ("CREATE TRIGGER f BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", False),
-    "before, of statements": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER f BEFORE "
-                              "UPDATE ON t EXECUTE FUNCTION f()", True),
-    "after": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
-              "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f()", False),
-    "after an insert": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
-                        "INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()", True),
-    "after, of a partition's partition": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
-                                          "UPDATE ON t11 FOR EACH ROW EXECUTE FUNCTION f()", False),
-    "switched off": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER f AFTER "
-                     "UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t DISABLE TRIGGER f", True),
+    "before, of statements": (trigger("BEFORE UPDATE ON t", "RETURN NULL;", each=""), True),
+    "after": (trigger("AFTER UPDATE ON t", "RETURN NEW;"), False),
+    "after an insert": (trigger("AFTER INSERT ON t", "RETURN NEW;"), True),
+    "after, of a partition's partition": (trigger("AFTER UPDATE ON t11", "RETURN NEW;"), False),
+    "switched off": (trigger("AFTER UPDATE ON t", "RETURN NEW;") + "ALTER TABLE t DISABLE TRIGGER f", True),
     "a rule": ("CREATE TABLE log (id int); CREATE RULE r AS ON UPDATE TO t DO ALSO INSERT INTO log VALUES (old.id)", False),
 }
 
