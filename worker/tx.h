@@ -16,6 +16,8 @@
 #include "worker/plan.h"
 
 #define TX_STEPS_MAX (PLAN_STATEMENTS_MAX + 10)
+_Static_assert(TX_STEPS_MAX <= PG_STEPS_MAX, "a script fits into an operation");
+
 #define TX_PARAMS_MAX 160
 #define TX_CLAIM_KEPT 3 /* where a claim's result is kept; what other steps keep comes before */
 

@@ -12,12 +12,21 @@
 #include "loop/loop.h"
 #include "pg/pg_dial.h"
 #include "pg/pg_error.h"
+#include "pg/pg_prepared.h"
 
 #define ROLLBACK_MS 5000
 #define FIELD_MAX 8192 /* bytes of each part of an error that are kept */
 #define STEADY_MS 5000 /* a connection that lasted so long is made anew at once; others wait with back-off */
 
 enum link_state { LINK_WAITING, LINK_DIALING, LINK_CONNECTING, LINK_UP };
+
+/* What comes next from the server, statement by statement. */
+struct answer {
+	enum { ANSWER_STEP, ANSWER_PREPARED, ANSWER_PROCESS, ANSWER_END } to;
+	unsigned step;                  /* of the operation; their number for what comes after them */
+	unsigned keep;                  /* where its result is kept; 0: nowhere */
+	struct pg_statement *statement; /* NULL: unnamed */
+};
 
 struct pg_link {
 	uv_loop_t *loop;
@@ -34,10 +43,11 @@ struct pg_link {
 	struct outage outage;        /* counts the back-off; says nothing */
 	uint64_t up_since_ms;
 	char parting[6]; /* sqlstate of the notice with which the server says good-bye */
+	struct pg_prepared prepared;
 	/* the operation under way */
 	struct pg_op *op;
-	unsigned steps, at; /* statements sent, the one whose results come now */
-	unsigned keep[64];  /* of the first statements; later ones keep nothing */
+	struct answer answers[2 * PG_STEPS_MAX + 2]; /* the last one: ANSWER_END */
+	unsigned expected, at;                       /* answers, and the one that comes now */
 	uint64_t deadline_ms, started_ms;
 	bool rolling_back;
 };
@@ -55,6 +65,11 @@ static char *copy(const char *s)
 		for (n = FIELD_MAX; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80;)
 			n--;
 	return s != NULL ? strndup(s, n) : NULL;
+}
+
+static const struct answer *answer_now(const struct pg_link *l)
+{
+	return &l->answers[l->at < l->expected ? l->at : l->expected];
 }
 
 static void failure_clear(struct pg_failure *f)
@@ -78,8 +93,9 @@ static void note_failure(struct pg_link *l, const PGresult *res)
 	if (l->op->status != 0)
 		return;
 	l->op->status = ST_SQL;
+	pg_prepared_failed(&l->prepared, answer_now(l)->statement, res);
 	snprintf(f->sqlstate, sizeof(f->sqlstate), "%.5s", sqlstate != NULL ? sqlstate : "");
-	f->step = l->at;
+	f->step = answer_now(l)->step;
 	f->message = copy(primary != NULL ? primary : PQresultErrorMessage(res));
 	f->detail = copy(PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
 	pg_error_add_remedy(&remedy, res, l->conn);
@@ -114,6 +130,7 @@ static void hang_up(struct pg_link *l)
 	l->watch = NULL;
 	PQfinish(l->conn);
 	l->conn = NULL;
+	pg_prepared_forget(&l->prepared);
 	pg_dial_free(l->dial);
 	l->dial = NULL;
 	l->state = LINK_WAITING;
@@ -132,7 +149,7 @@ static void lost(struct pg_link *l, const struct err *why)
 		if (op->status == 0 || op->failure.message == NULL) {
 			op->status = ST_DISCONNECTED;
 			snprintf(op->failure.sqlstate, sizeof(op->failure.sqlstate), "%s", l->parting);
-			op->failure.step = l->at;
+			op->failure.step = answer_now(l)->step;
 			op->failure.message = copy(why->msg);
 		}
 	}
@@ -265,9 +282,11 @@ static bool flush(struct pg_link *l)
 }
 
 /* Rows that nobody wants are not piled up either: one at a time. To be said before a statement's first result is read. */
-static void begin_step(struct pg_link *l)
+static void begin_answer(struct pg_link *l)
 {
-	if (!l->rolling_back && l->at < l->steps && (l->at >= ARRAY_SIZE(l->keep) || l->keep[l->at] == 0))
+	const struct answer *a = answer_now(l);
+
+	if (!l->rolling_back && a->to == ANSWER_STEP && a->keep == 0)
 		PQsetSingleRowMode(l->conn);
 }
 
@@ -289,7 +308,7 @@ static bool is_fatal(const PGresult *res)
 static bool take(struct pg_link *l, PGresult *res)
 {
 	ExecStatusType s = PQresultStatus(res);
-	unsigned keep = l->at < ARRAY_SIZE(l->keep) ? l->keep[l->at] : 0;
+	const struct answer *a = answer_now(l);
 	bool good = true;
 
 	if (s == PGRES_FATAL_ERROR) {
@@ -297,7 +316,7 @@ static bool take(struct pg_link *l, PGresult *res)
 			good = false; /* libpq's own error: the link is broken */
 		else if (is_fatal(res))
 			snprintf(l->parting, sizeof(l->parting), "%.5s", PQresultErrorField(res, PG_DIAG_SQLSTATE)), good = false;
-		else if (!l->rolling_back)
+		else if (!l->rolling_back && a->to != ANSWER_PROCESS) /* whose transaction is over */
 			note_failure(l, res);
 	} else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
 		note_failure(l, res);
@@ -305,9 +324,15 @@ static bool take(struct pg_link *l, PGresult *res)
 		free(l->op->failure.message);
 		l->op->failure.message = copy("COPY cannot be used in a migration");
 		good = false;
-	} else if (s == PGRES_TUPLES_OK && keep > 0 && !l->rolling_back) {
-		PQclear(l->op->kept[keep - 1]);
-		l->op->kept[keep - 1] = res;
+	} else if (l->rolling_back) {
+		/* nothing of it is wanted */
+	} else if (s == PGRES_COMMAND_OK && a->to == ANSWER_PREPARED) {
+		a->statement->known = true;
+	} else if (s == PGRES_TUPLES_OK && a->to == ANSWER_PROCESS) {
+		pg_prepared_answer(&l->prepared, l->conn, res);
+	} else if (s == PGRES_TUPLES_OK && a->keep > 0) {
+		PQclear(l->op->kept[a->keep - 1]);
+		l->op->kept[a->keep - 1] = res;
 		return true;
 	}
 	PQclear(res);
@@ -331,11 +356,11 @@ static void read_results(struct pg_link *l)
 		PGresult *res = PQgetResult(l->conn);
 
 		if (res == NULL) {
-			if (++l->at > l->steps + 1) {
+			if (++l->at > l->expected + 1) {
 				lost_because(l, "more answers than questions");
 				return;
 			}
-			begin_step(l);
+			begin_answer(l);
 		} else if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
 			PQclear(res);
 			synced(l);
@@ -380,10 +405,41 @@ static bool pass_sent(struct pg_link *l, enum failpoint p)
 	return true;
 }
 
+static void expect(struct pg_link *l, struct answer a)
+{
+	l->answers[l->expected++] = a;
+}
+
+static bool send_step(struct pg_link *l, unsigned number, const struct pg_step *s)
+{
+	bool unknown;
+	struct pg_statement *known = pg_prepared_get(&l->prepared, s->sql, &unknown);
+
+	if (unknown) {
+		expect(l, (struct answer){ .to = ANSWER_PREPARED, .step = number, .statement = known });
+		if (PQsendPrepare(l->conn, known->name, s->sql, 0, NULL) != 1)
+			return false;
+	}
+	expect(l, (struct answer){ .to = ANSWER_STEP, .step = number, .keep = s->keep, .statement = known });
+	if (known != NULL)
+		return PQsendQueryPrepared(l->conn, known->name, s->n, s->params, NULL, NULL, 0) == 1;
+	return PQsendQueryParams(l->conn, s->sql, s->n, NULL, s->params, NULL, NULL, 0) == 1;
+}
+
+/* The last thing of an operation, when its transaction is over: nothing of it depends on the answer. */
+static bool send_question(struct pg_link *l, unsigned n)
+{
+	if (l->prepared.asked)
+		return true;
+	expect(l, (struct answer){ .to = ANSWER_PROCESS, .step = n });
+	return PQsendQueryParams(l->conn, PG_PREPARED_ASK, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
+
 int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
 {
 	bool sent = true;
 
+	assert(n <= PG_STEPS_MAX);
 	if (l->state != LINK_UP)
 		return ST_DISCONNECTED;
 	if (l->op != NULL)
@@ -393,21 +449,19 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	memset(op->kept, 0, sizeof(op->kept));
 	op->timed_out = op->cancelled = false;
 	l->op = op;
-	l->steps = n;
-	l->at = 0;
+	pg_prepared_begin(&l->prepared);
+	l->expected = l->at = 0;
 	l->rolling_back = false;
 	l->started_ms = clock_now_ms(clock_system());
-	for (unsigned i = 0; i < n && sent; i++) {
-		if (i < ARRAY_SIZE(l->keep))
-			l->keep[i] = steps[i].keep;
-		sent = (i < n - 1 || pass_sent(l, op->before_last)) &&
-		       PQsendQueryParams(l->conn, steps[i].sql, steps[i].n, NULL, steps[i].params, NULL, NULL, 0) == 1;
-	}
+	for (unsigned i = 0; i < n && sent; i++)
+		sent = (i < n - 1 || pass_sent(l, op->before_last)) && send_step(l, i, &steps[i]);
+	sent = sent && send_question(l, n);
+	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = n };
 	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */
 	loop_timer_start(l->patience, sent ? deadline_ms : 0);
 	l->deadline_ms = sent ? deadline_ms : 0;
-	begin_step(l);
+	begin_answer(l);
 	return 0;
 }
 
@@ -495,6 +549,7 @@ int pg_link_new(struct pg_link **ret, uv_loop_t *loop, const char *url, const ch
 	l->loop = loop;
 	l->fn = fn;
 	l->arg = arg;
+	pg_prepared_init(&l->prepared);
 	outage_init(&l->outage, "PostgreSQL", say_nothing, NULL);
 	l->timer = loop_timer_new(loop, connect_now, l);
 	l->patience = loop_timer_new(loop, on_patience, l);

@@ -3,7 +3,7 @@
  *
  * An operation is a pipeline: statements sent together, one answer awaited. It ends in one outcome: all went well, or the first error with
  * the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
- * Statements are unnamed, parameters are texts.
+ * Parameters are texts. Statements are prepared where the connection is direct (pg_prepared.h); the first operation of a connection finds that out.
  *
  * Callbacks run on the loop's thread and never before the call returns. An operation whose pg_link_run() returned 0 gets its callback
  * exactly once; the results are borrowed until it returns, and in it the next operation may be started.
@@ -22,6 +22,7 @@
 #include "core/util.h"
 #include "pg/pg_url.h"
 
+#define PG_STEPS_MAX 120        /* of an operation */
 #define PG_KEPT_MAX 3           /* results that an operation can keep */
 #define PG_CONNECT_MS 15000     /* longest for one attempt to connect, all hosts together */
 #define PG_CANCEL_GRACE_MS 5000 /* after a deadline and its cancel request, until the link is given up */

@@ -1,0 +1,83 @@
+#include "pg/pg_prepared.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/rng.h"
+#include "pg/pg_status.h"
+
+void pg_prepared_init(struct pg_prepared *p)
+{
+	struct rng rng;
+
+	rng_seed_random(&rng);
+	*p = (struct pg_prepared){ .token = rng_next(&rng) };
+}
+
+void pg_prepared_forget(struct pg_prepared *p)
+{
+	struct pg_statement *s, *next;
+
+	HASH_ITER(hh, p->all, s, next) {
+		HASH_DEL(p->all, s);
+		free(s);
+	}
+	p->asked = p->direct = p->stale = false;
+}
+
+void pg_prepared_begin(struct pg_prepared *p)
+{
+	p->op++;
+	if (p->stale)
+		pg_prepared_forget(p);
+}
+
+void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res)
+{
+	p->asked = true;
+	p->direct = !p->refused && PQntuples(res) == 1 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == PQbackendPID(conn);
+}
+
+static struct pg_statement *add(struct pg_prepared *p, const char *sql, size_t n)
+{
+	struct pg_statement *s = HASH_COUNT(p->all) < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
+
+	if (s == NULL)
+		return NULL;
+	memcpy(s->sql, sql, n);
+	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
+	HASH_ADD_KEYPTR(hh, p->all, s->sql, n, s);
+	return s;
+}
+
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, bool *ret_new)
+{
+	struct pg_statement *s = NULL;
+	size_t n = strlen(sql);
+
+	*ret_new = false;
+	if (!p->direct)
+		return NULL;
+	HASH_FIND(hh, p->all, sql, n, s);
+	if (s == NULL)
+		s = add(p, sql, n);
+	if (s != NULL && !s->known && s->sent != p->op) {
+		s->sent = p->op;
+		*ret_new = true;
+	}
+	return s;
+}
+
+void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, const PGresult *res)
+{
+	const char *sqlstate = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (s == NULL || pg_classify(sqlstate, message) != PG_CLASS_STALE)
+		return;
+	p->stale = true;
+	/* A plan that does not fit any more says nothing of names, and a migration's own statements have others. */
+	p->refused = p->refused || (message != NULL && strstr(message, s->name) != NULL);
+}

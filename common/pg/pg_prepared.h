@@ -1,0 +1,55 @@
+/*
+ * pg_prepared.h - the statements that a connection has prepared, by their texts. What is run a second time is neither parsed nor planned anew.
+ *
+ * Only where the connection is direct (decision 0025). A pooler that hands a server's connection from client to client between transactions knows
+ * nothing of a client's statements; it tells a client a process number of its own making, so where the server's process has the number that libpq
+ * was told as it connected, nothing stands in between.
+ */
+#ifndef DROVER_PG_PG_PREPARED_H
+#define DROVER_PG_PG_PREPARED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <libpq-fe.h>
+#include <uthash.h>
+
+#define PG_PREPARED_MAX 250 /* on a connection; later ones stay unnamed. The server keeps some 50 kB for each */
+#define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
+
+struct pg_statement {
+	UT_hash_handle hh;
+	char name[48]; /* no other client's statement has it */
+	bool known;    /* the server has confirmed it */
+	uint64_t sent; /* with this operation, to be prepared */
+	char sql[];
+};
+
+struct pg_prepared {
+	struct pg_statement *all;
+	uint64_t token, made; /* of their names */
+	uint64_t op;          /* number of the operation under way */
+	bool asked;           /* the server said whether the connection is direct */
+	bool direct;          /* and it is */
+	bool stale;           /* they are of no use any more */
+	bool refused;         /* it looked direct, and they were gone: never again */
+};
+
+void pg_prepared_init(struct pg_prepared *p);
+
+/* The connection is no more: the next one begins with none. */
+void pg_prepared_forget(struct pg_prepared *p);
+
+/* An operation begins. Statements that pg_prepared_get() returned before may be gone. */
+void pg_prepared_begin(struct pg_prepared *p);
+
+/* The answer to PG_PREPARED_ASK. */
+void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res);
+
+/* The statement of that text; @ret_new: it is to be prepared now, within this operation. NULL: it stays unnamed. */
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, bool *ret_new);
+
+/* @s (NULL: none) failed. Where it is not there, or its plan does not fit any more, all are forgotten with the next operation. */
+void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, const PGresult *res);
+
+#endif
