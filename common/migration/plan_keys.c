@@ -224,6 +224,18 @@ static void between(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_between(c, first, comma + 1, out);
 }
 
+static void further(const struct plan_fill *c, const char *arg, struct buf *out)
+{
+	const char *comma = strchr(arg, ',');
+
+	if (c->t->nr_keys != 1 || !c->t->keys[0]->integer) {
+		(void)buf_puts(out, "false");
+		return;
+	}
+	plan_add_key_column(c, 0, NULL, out);
+	(void)buf_printf(out, " = (%.*s)[1]::bigint + %s", (int)(comma - arg), arg, comma + 1);
+}
+
 static void add_array(const struct plan_fill *c, const char *setting, size_t i, struct buf *out)
 {
 	(void)buf_printf(out, "pg_catalog.current_setting('%s%zu')::%s[]", setting, i + 1, c->t->keys[i]->type);
@@ -421,6 +433,7 @@ const struct plan_placeholder plan_key_placeholders[] = {
 	{ "claimed_keys", claimed_keys },
 	{ "columns", columns },
 	{ "f_text", f_text },
+	{ "further", further },
 	{ "in_claim", in_claim },
 	{ "in_keys", in_keys },
 	{ "k", k },

@@ -20,6 +20,7 @@
 #define TURN_ROWS 2000       /* ... of so many rows each or more: fewer cost more than they gain */
 #define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
 #define LOOK_EVERY 8         /* ... but for each of so many */
+#define GAPS 100             /* one key in so many may be missing where keys count as following one another */
 #define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
 #define WHOLE_ROWS 20000000  /* of a table that is looked at as a whole */
 #define GATHER_ROWS 100000   /* that this may find; more are left to windows */
@@ -163,13 +164,15 @@ static int run(struct scan *s, const struct step *step, PGresult **ret, struct e
 	const char *params[] = { s->sweep ? c->sweep_cursor : c->scan_cursor, rows, batch, step->open ? "open" : "queued", found,
 				 c->at.has_failed ? "true" : "false" };
 
-	if (step->by_keys)
+	if (step->by_keys) {
 		params[4] = together;
+		params[5] = s->tight ? "true" : "false";
+	}
 	snprintf(together, sizeof(together), "%d", step->turns ? TURNS : 1);
 	snprintf(rows, sizeof(rows), "%" PRIu64, step->rows);
 	snprintf(batch, sizeof(batch), "%" PRId64, c->at.batch_size);
 	snprintf(found, sizeof(found), "%" PRIu64, step->found);
-	return charge_run(c, step->which, false, step->by_keys ? 5 : 6, params, ret, err);
+	return charge_run(c, step->which, false, 6, params, ret, err);
 }
 
 /* The last number of an array of numbers in order, as text; NULL if it is empty. */
@@ -259,6 +262,18 @@ static int settle(struct scan *s, const PGresult *made, bool cut, bool rows, str
 	return push_all(s, made, rows, err);
 }
 
+/* Does a window of @rows, which begins behind the cursor and ends with @last, have nearly all numbers in between? */
+static bool is_tight(const struct scan *s, const char *last, uint64_t rows)
+{
+	const char *before = s->charge->scan_cursor;
+	int64_t from, to;
+
+	if (s->sweep || !s->charge->turns_pay || before == NULL || last == NULL || sscanf(before, "{%" SCNd64 "}", &from) != 1 ||
+	    sscanf(last, "{%" SCNd64 "}", &to) != 1)
+		return false;
+	return rows > 0 && (uint64_t)to - (uint64_t)from <= rows + rows / GAPS;
+}
+
 static int keep(struct scan *s, const struct step *step, const PGresult *res, uint64_t elapsed_ms, struct err *err)
 {
 	const struct charge_state *at = &s->charge->at;
@@ -280,8 +295,10 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 			bytes += (uint64_t)PQgetlength(res, 0, i);
 		s->window.row_bytes = bytes / s->found + 1;
 	}
-	if (!step->by_keys)
+	if (!step->by_keys) {
+		s->tight = is_tight(s, pg_opt(res, 0, "cursor"), looked);
 		window_went(&s->window, looked, s->found, (uint64_t)at->batch_size, elapsed_ms);
+	}
 	return settle(s, res, cut, step->open, err);
 }
 

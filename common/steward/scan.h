@@ -28,6 +28,7 @@ struct scan {
 	unsigned blind; /* windows so far in which the predicate raised */
 	bool sparse;    /* few rows of the last window were pending */
 	bool gathered;  /* of the scan: the rest was tried in one pass */
+	bool tight;     /* in the last window that was looked at, keys were numbers nearly without gaps, and it pays to know */
 	unsigned dense; /* windows in a row that went well and whose rows were nearly all pending, or were not looked at for that */
 };
 
