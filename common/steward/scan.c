@@ -371,9 +371,9 @@ int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *er
 
 /* ------------------------------------------------------------ a step */
 
-static uint64_t keys_at_most(const struct charge *c)
+static uint64_t keys_at_most(const struct scan *s)
 {
-	return charge_gives_way(c) ? GIVING_WAY_KEYS : KEYS_ROWS;
+	return charge_gives_way(s->charge) && !s->tight ? GIVING_WAY_KEYS : KEYS_ROWS;
 }
 
 /* Their batches are ranges, whose workers look at each row anyway. A limit counts what is pending, and rows with a dead letter are left out. */
@@ -381,15 +381,15 @@ static bool is_by_keys(const struct scan *s, bool blind)
 {
 	const struct charge *c = s->charge;
 
-	return !s->sweep && !blind && (uint64_t)c->at.batch_size <= keys_at_most(c) && c->statements[CHARGE_SCAN_KEYS] != NULL &&
+	return !s->sweep && !blind && (uint64_t)c->at.batch_size <= keys_at_most(s) && c->statements[CHARGE_SCAN_KEYS] != NULL &&
 	       c->at.row_limit == 0 && !c->at.has_failed && s->dense >= DENSE_WINDOWS && s->dense % LOOK_EVERY != 0;
 }
 
 /* Whole batches, as many as there is room for; where that pays and fits, such as are done by turns. */
 static struct step plan_keys(const struct scan *s, uint64_t room)
 {
-	uint64_t most = keys_at_most(s->charge), batch = (uint64_t)s->charge->at.batch_size;
-	bool turns = s->charge->turns_pay && batch >= TURN_ROWS && batch * TURNS <= most;
+	uint64_t most = keys_at_most(s), batch = (uint64_t)s->charge->at.batch_size;
+	bool turns = s->charge->turns_pay && !charge_gives_way(s->charge) && batch >= TURN_ROWS && batch * TURNS <= most;
 	uint64_t large = turns ? batch * TURNS : batch;
 
 	room = room > most / large ? most / large : room;
