@@ -15,8 +15,8 @@ GRANT UPDATE (state, state_reason, state_by, state_at, halted, completed_at, cra
               producer_until, auditor, auditor_until, audit_floor, push_seq)
    ON drover.migrations TO :"worker";
 GRANT INSERT ON drover.batches TO :"worker";
-GRANT UPDATE (state, first_key, keys, rows, retry_count, conflicts, marks, losses, rows_changed, rows_skipped, rows_failed, started_at, completed_at, failed_at,
-              conflict_since, worker, last_error, closed_xid)
+GRANT UPDATE (state, first_key, keys, rows, retry_count, conflicts, marks, losses, lost, rows_changed, rows_skipped, rows_failed, started_at, completed_at,
+              failed_at, conflict_since, worker, last_error, closed_xid)
    ON drover.batches TO :"worker";
 GRANT USAGE ON SEQUENCE drover.batch_number TO :"worker";
 GRANT INSERT, UPDATE ON drover.failed_jobs TO :"worker";

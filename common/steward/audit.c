@@ -16,7 +16,8 @@
 #include "sql.h"
 #include "steward/seen.h"
 
-#define PAGE 2000 /* rows of the ledger at a time */
+#define PAGE 2000  /* rows of the ledger at a time */
+#define LOST_MAX 3 /* times that rows of a window are pushed again: then it is not Redis that loses them, a trigger leaves them out, say */
 
 static uint64_t now_ms(void)
 {
@@ -171,7 +172,9 @@ static int look_into_window(struct run *r, int64_t number, struct err *err)
 	char text[24];
 	const char *params[] = { text, c->at.has_failed ? "true" : "false" };
 	struct err why = ERR_INIT;
+	uint64_t before = r->missing;
 	bool as_batch = false, listed = false;
+	int64_t times = 0;
 	int rc;
 
 	snprintf(text, sizeof(text), "%" PRId64, number);
@@ -183,7 +186,9 @@ static int look_into_window(struct run *r, int64_t number, struct err *err)
 		as_batch = true;
 		rc = 0;
 	}
-	if (rc == 0 && as_batch) {
+	if (rc == 0 && r->missing > before)
+		rc = charge_window_lost(c, number, &times, &why);
+	if (rc == 0 && (as_batch || times > LOST_MAX)) {
 		rc = charge_window_to_batch(c, number, &listed, &why);
 		if (rc == 1) {
 			r->missing++;

@@ -417,16 +417,31 @@ bool charge_is_wrong(struct charge *c, enum charge_statement which, struct err *
 	return rc == ST_SQL && charge_raised(err);
 }
 
-int charge_window_to_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err)
+/* @sql has the migration's id and the window's number as parameters. */
+static int exec_on_window(struct charge *c, const char *sql, int64_t number, PGresult **ret, struct err *err)
 {
-	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char id[16], text[24];
 	const char *params[] = { id, text };
-	int rc;
 
 	snprintf(id, sizeof(id), "%d", c->id);
 	snprintf(text, sizeof(text), "%" PRId64, number);
-	rc = pg_exec(c->pg, SQL_WINDOW_TO_BATCH, 2, params, &res, err);
+	return pg_exec(c->pg, sql, 2, params, ret, err);
+}
+
+int charge_window_lost(struct charge *c, int64_t number, int64_t *ret_times, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	int rc = exec_on_window(c, SQL_WINDOW_LOST, number, &res, err);
+
+	*ret_times = rc == 0 && PQntuples(res) == 1 ? pg_i64(res, 0, "lost") : 0;
+	return rc;
+}
+
+int charge_window_to_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err)
+{
+	CLEANUP(pg_result_freep) PGresult *res = NULL;
+	int rc = exec_on_window(c, SQL_WINDOW_TO_BATCH, number, &res, err);
+
 	if (rc != 0 || PQntuples(res) == 0)
 		return rc;
 	*ret_listed = pg_bool(res, 0, "listed");

@@ -157,6 +157,9 @@ bool charge_too_long(const struct err *err);
  */
 bool charge_is_wrong(struct charge *c, enum charge_statement which, struct err *err);
 
+/* Count that an audit found rows of an open window nowhere: *@ret_times so far, 0 if it is not open any more. */
+MUST_CHECK int charge_window_lost(struct charge *c, int64_t number, int64_t *ret_times, struct err *err);
+
 /* Make an open window a batch (sql/queries/window_to_batch.sql): 1 and whether its keys are listed, 0 if it was not open. */
 MUST_CHECK int charge_window_to_batch(struct charge *c, int64_t number, bool *ret_listed, struct err *err);
 

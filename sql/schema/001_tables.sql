@@ -85,6 +85,7 @@ CREATE TABLE drover.batches (
   conflicts      integer NOT NULL DEFAULT 0,   -- those among them that were conflicts: they use up time, not tries
   marks          text[],                       -- runs of it that began and of which nobody has heard that they ended; NULL: it was never taken over
   losses         integer NOT NULL DEFAULT 0,   -- crashes of the server while it ran
+  lost           integer NOT NULL DEFAULT 0,   -- of a window: audits that found rows of it neither done nor in Redis
   rows_changed   integer NOT NULL DEFAULT 0,
   rows_skipped   integer NOT NULL DEFAULT 0,
   rows_failed    integer NOT NULL DEFAULT 0,

@@ -316,3 +316,22 @@ def test_a_worker_without_rights_says_what_to_grant_and_waits_for_it(pg, drover)
     wait_for(lambda: rows_done(pg, "m") == 200, lambda: f"it goes on by itself: {worker!r}")
     assert worker.err.count("permission denied") == 1
     assert_every_row_once(pg)
+
+
+def test_row_jobs_whose_rows_a_trigger_leaves_out_end(pg, drover, redis):
+    """Nobody sees it in the trigger's text: its jobs are done, and the rows are not. The audit does not push them for ever."""
+    table(pg)
+    pg.sql("""CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE nothing t; BEGIN IF NEW.id % 100 = 7 THEN NEW := nothing; END IF; RETURN NEW; END $$;
+              CREATE TRIGGER leave_out BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION leave_out()""")
+    queue(drover, drover.migration("m", "-- drover: table t\n-- drover: mode row\n-- drover: batch-size 10\n-- drover: pending n = 0\n"
+                                   "-- drover: set n = n + 1\n"))
+    marker = stream(pg, "m").removesuffix("jobs") + "marker"
+    worker = drover.worker()
+
+    def are_batches():
+        redis.client().delete(marker)  # the next audit is due at once
+        return pg.sql("SELECT first_key[1]::int, lost FROM drover.batches WHERE state = 'done' ORDER BY number LIMIT 2") == [(1, 4), (101, 4)]
+
+    wait_for(are_batches, lambda: f"windows are batches, and done: {pg.sql('SELECT first_key, state, lost FROM drover.batches')}; {worker!r}")
+    assert pg.sql("SELECT id FROM t WHERE n = 0 ORDER BY id") == [(7,), (107,)]
+    assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
