@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utlist.h>
+
 #include "core/rng.h"
 #include "pg/pg_status.h"
 
@@ -20,10 +22,10 @@ void pg_prepared_forget(struct pg_prepared *p)
 {
 	struct pg_statement *s, *next;
 
-	HASH_ITER(hh, p->all, s, next) {
-		HASH_DEL(p->all, s);
+	LL_FOREACH_SAFE(p->all, s, next)
 		free(s);
-	}
+	p->all = NULL;
+	p->n = 0;
 	p->asked = p->direct = p->stale = false;
 }
 
@@ -40,29 +42,32 @@ void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresul
 	p->direct = !p->refused && PQntuples(res) == 1 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == PQbackendPID(conn);
 }
 
-static struct pg_statement *add(struct pg_prepared *p, const char *sql, size_t n)
+static struct pg_statement *add(struct pg_prepared *p, const char *sql)
 {
-	struct pg_statement *s = HASH_COUNT(p->all) < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
+	size_t n = strlen(sql);
+	struct pg_statement *s = p->n < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
 
 	if (s == NULL)
 		return NULL;
 	memcpy(s->sql, sql, n);
 	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
-	HASH_ADD_KEYPTR(hh, p->all, s->sql, n, s);
+	LL_PREPEND(p->all, s);
+	p->n++;
 	return s;
 }
 
 struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, bool *ret_new)
 {
-	struct pg_statement *s = NULL;
-	size_t n = strlen(sql);
+	struct pg_statement *s;
 
 	*ret_new = false;
 	if (!p->direct)
 		return NULL;
-	HASH_FIND(hh, p->all, sql, n, s);
+	LL_FOREACH(p->all, s)
+		if (strcmp(s->sql, sql) == 0)
+			break;
 	if (s == NULL)
-		s = add(p, sql, n);
+		s = add(p, sql);
 	if (s != NULL && !s->known && s->sent != p->op) {
 		s->sent = p->op;
 		*ret_new = true;

@@ -12,13 +12,12 @@
 #include <stdint.h>
 
 #include <libpq-fe.h>
-#include <uthash.h>
 
 #define PG_PREPARED_MAX 250 /* on a connection; later ones stay unnamed. The server keeps some 50 kB for each */
 #define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
 
 struct pg_statement {
-	UT_hash_handle hh;
+	struct pg_statement *next;
 	char name[48]; /* no other client's statement has it */
 	bool known;    /* the server has confirmed it */
 	uint64_t sent; /* with this operation, to be prepared */
@@ -26,7 +25,8 @@ struct pg_statement {
 };
 
 struct pg_prepared {
-	struct pg_statement *all;
+	struct pg_statement *all; /* the newest first */
+	unsigned n;
 	uint64_t token, made; /* of their names */
 	uint64_t op;          /* number of the operation under way */
 	bool asked;           /* the server said whether the connection is direct */
