@@ -162,6 +162,7 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 	l->booted = l->worker->control.booted;
 	l->sent_ms = worker_now();
 	l->op.cb = on_op;
+	l->op.scope = r->mig->plan->scope;
 	l->op.before_last = points[kind].before_commit;
 	l->op.sent = points[kind].sent;
 	FAILPOINT_AT(points[kind].before);

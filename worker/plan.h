@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <jansson.h>
 
@@ -30,6 +31,8 @@ struct plan_script {
 struct plan {
 	unsigned refs; /* holders; not thread-safe */
 	json_t *root;  /* owns all texts */
+	/* Of its statements (pg_prepared.h), nobody else's; PG_UNNAMED where one of them may mean another moment each time that it is parsed. */
+	uint64_t scope;
 	struct plan_script range, list, replay;
 	struct plan_script run; /* of row jobs that follow one another; without statements where there is no such script */
 	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */

@@ -44,7 +44,7 @@ static int add_statements(struct plan *p)
 	} all[] = {
 		{ "scan", PLAN_SCAN, PLAN_RANGE, false, false, false, false },
 		{ "scan_blind", PLAN_SCAN, PLAN_RANGE, true, false, false, false },
-		{ "scan_keys", PLAN_SCAN_KEYS, PLAN_RANGE, false, false, true, false },
+		{ "scan_leaps", PLAN_SCAN_KEYS, PLAN_RANGE, false, false, true, false },
 		{ "sweep", PLAN_SCAN, PLAN_RANGE, false, true, true, false },
 		{ "sweep_blind", PLAN_SCAN, PLAN_RANGE, true, true, true, false },
 		{ "split_range", PLAN_SPLIT, PLAN_RANGE, false, false, false, false },

@@ -224,16 +224,18 @@ static void between(const struct plan_fill *c, const char *arg, struct buf *out)
 	add_between(c, first, comma + 1, out);
 }
 
-static void further(const struct plan_fill *c, const char *arg, struct buf *out)
+/* By how much a key is above another is known of whole numbers alone. Above the last number there is none. */
+static void ahead(const struct plan_fill *c, const char *arg, struct buf *out)
 {
-	const char *comma = strchr(arg, ',');
+	const char *op = strchr(arg, ','), *n = strchr(op + 1, ',');
 
 	if (c->t->nr_keys != 1 || !c->t->keys[0]->integer) {
 		(void)buf_puts(out, "false");
 		return;
 	}
 	plan_add_key_column(c, 0, NULL, out);
-	(void)buf_printf(out, " = (%.*s)[1]::bigint + %s", (int)(comma - arg), arg, comma + 1);
+	(void)buf_printf(out, " %.*s CASE WHEN (%.*s)[1]::bigint <= 9223372036854775807 - (%s) THEN (%.*s)[1]::bigint + (%s) END",
+			 (int)(n - op - 1), op + 1, (int)(op - arg), arg, n + 1, (int)(op - arg), arg, n + 1);
 }
 
 static void add_array(const struct plan_fill *c, const char *setting, size_t i, struct buf *out)
@@ -427,13 +429,13 @@ void plan_add_keys(const struct plan_fill *c, struct buf *out)
 
 const struct plan_placeholder plan_key_placeholders[] = {
 	{ "after", after },
+	{ "ahead", ahead },
 	{ "beyond", beyond },
 	{ "between", between },
 	{ "asked", asked },
 	{ "claimed_keys", claimed_keys },
 	{ "columns", columns },
 	{ "f_text", f_text },
-	{ "further", further },
 	{ "in_claim", in_claim },
 	{ "in_keys", in_keys },
 	{ "k", k },

@@ -22,8 +22,8 @@ enum link_state { LINK_WAITING, LINK_DIALING, LINK_CONNECTING, LINK_UP };
 
 /* What comes next from the server, statement by statement. */
 struct answer {
-	enum { ANSWER_STEP, ANSWER_PREPARED, ANSWER_PROCESS, ANSWER_END } to;
-	unsigned step;                  /* of the operation; their number for what comes after them */
+	enum { ANSWER_STEP, ANSWER_PREPARED, ANSWER_PROCESS, ANSWER_DROPPED, ANSWER_END } to;
+	unsigned step;                  /* of the operation; their number for what is ours, behind them */
 	unsigned keep;                  /* where its result is kept; 0: nowhere */
 	struct pg_statement *statement; /* NULL: unnamed */
 };
@@ -46,7 +46,7 @@ struct pg_link {
 	struct pg_prepared prepared;
 	/* the operation under way */
 	struct pg_op *op;
-	struct answer answers[2 * PG_STEPS_MAX + 2]; /* the last one: ANSWER_END */
+	struct answer answers[2 * PG_STEPS_MAX + 2]; /* of the steps, one of ours, ANSWER_END */
 	unsigned expected, at;                       /* answers, and the one that comes now */
 	uint64_t deadline_ms, started_ms;
 	bool rolling_back;
@@ -316,7 +316,7 @@ static bool take(struct pg_link *l, PGresult *res)
 			good = false; /* libpq's own error: the link is broken */
 		else if (is_fatal(res))
 			snprintf(l->parting, sizeof(l->parting), "%.5s", PQresultErrorField(res, PG_DIAG_SQLSTATE)), good = false;
-		else if (!l->rolling_back && a->to != ANSWER_PROCESS) /* whose transaction is over */
+		else if (!l->rolling_back && a->to < ANSWER_PROCESS) /* what comes behind is ours: the operation is over */
 			note_failure(l, res);
 	} else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
 		note_failure(l, res);
@@ -330,6 +330,8 @@ static bool take(struct pg_link *l, PGresult *res)
 		a->statement->known = true;
 	} else if (s == PGRES_TUPLES_OK && a->to == ANSWER_PROCESS) {
 		pg_prepared_answer(&l->prepared, l->conn, res);
+	} else if (s == PGRES_COMMAND_OK && a->to == ANSWER_DROPPED) {
+		pg_prepared_dropped(&l->prepared);
 	} else if (s == PGRES_TUPLES_OK && a->keep > 0) {
 		PQclear(l->op->kept[a->keep - 1]);
 		l->op->kept[a->keep - 1] = res;
@@ -413,7 +415,7 @@ static void expect(struct pg_link *l, struct answer a)
 static bool send_step(struct pg_link *l, unsigned number, const struct pg_step *s)
 {
 	bool unknown;
-	struct pg_statement *known = pg_prepared_get(&l->prepared, s->sql, &unknown);
+	struct pg_statement *known = pg_prepared_get(&l->prepared, s->sql, l->op->scope, l->started_ms, &unknown);
 
 	if (unknown) {
 		expect(l, (struct answer){ .to = ANSWER_PREPARED, .step = number, .statement = known });
@@ -426,13 +428,15 @@ static bool send_step(struct pg_link *l, unsigned number, const struct pg_step *
 	return PQsendQueryParams(l->conn, s->sql, s->n, NULL, s->params, NULL, NULL, 0) == 1;
 }
 
-/* The last thing of an operation, when its transaction is over: nothing of it depends on the answer. */
-static bool send_question(struct pg_link *l, unsigned n)
+/* The last thing of an operation: nothing of it depends on the answer. */
+static bool send_ours(struct pg_link *l, unsigned n)
 {
-	if (l->prepared.asked)
+	bool ask = !l->prepared.asked;
+
+	if (!ask && !pg_prepared_due(&l->prepared, l->started_ms))
 		return true;
-	expect(l, (struct answer){ .to = ANSWER_PROCESS, .step = n });
-	return PQsendQueryParams(l->conn, PG_PREPARED_ASK, 0, NULL, NULL, NULL, NULL, 0) == 1;
+	expect(l, (struct answer){ .to = ask ? ANSWER_PROCESS : ANSWER_DROPPED, .step = n });
+	return PQsendQueryParams(l->conn, ask ? PG_PREPARED_ASK : PG_PREPARED_DROP, 0, NULL, NULL, NULL, NULL, 0) == 1;
 }
 
 int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
@@ -455,7 +459,7 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	l->started_ms = clock_now_ms(clock_system());
 	for (unsigned i = 0; i < n && sent; i++)
 		sent = (i < n - 1 || pass_sent(l, op->before_last)) && send_step(l, i, &steps[i]);
-	sent = sent && send_question(l, n);
+	sent = sent && send_ours(l, n);
 	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = n };
 	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */

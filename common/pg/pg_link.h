@@ -4,6 +4,7 @@
  * An operation is a pipeline: statements sent together, one answer awaited. It ends in one outcome: all went well, or the first error with
  * the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
  * Parameters are texts. Statements are prepared where the connection is direct (pg_prepared.h); the first operation of a connection finds that out.
+ * An operation that writes has a BEGIN and a COMMIT of its own: what the link adds comes behind it.
  *
  * Callbacks run on the loop's thread and never before the call returns. An operation whose pg_link_run() returned 0 gets its callback
  * exactly once; the results are borrowed until it returns, and in it the next operation may be started.
@@ -44,6 +45,8 @@ struct pg_failure {
 struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
+	uint64_t
+		scope; /* of its statements (pg_prepared.h): each migration's are its own. 0: those that mean the same under all settings */
 	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */

@@ -18,7 +18,7 @@ void pg_prepared_init(struct pg_prepared *p)
 	*p = (struct pg_prepared){ .token = rng_next(&rng) };
 }
 
-void pg_prepared_forget(struct pg_prepared *p)
+static void drop(struct pg_prepared *p)
 {
 	struct pg_statement *s, *next;
 
@@ -26,14 +26,34 @@ void pg_prepared_forget(struct pg_prepared *p)
 		free(s);
 	p->all = NULL;
 	p->n = 0;
-	p->asked = p->direct = p->stale = false;
+}
+
+void pg_prepared_forget(struct pg_prepared *p)
+{
+	drop(p);
+	p->asked = p->direct = p->stale = p->dirty = false;
 }
 
 void pg_prepared_begin(struct pg_prepared *p)
 {
 	p->op++;
-	if (p->stale)
-		pg_prepared_forget(p);
+	if (!p->stale)
+		return;
+	drop(p);
+	p->stale = false;
+	p->dirty = true;
+	p->direct = p->direct && !p->refused;
+}
+
+bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms)
+{
+	return p->direct && (p->dirty || p->n >= PG_PREPARED_MAX || (p->n > 0 && now_ms - p->since_ms >= PG_PREPARED_MS));
+}
+
+void pg_prepared_dropped(struct pg_prepared *p)
+{
+	drop(p);
+	p->dirty = false;
 }
 
 void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res)
@@ -42,7 +62,7 @@ void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresul
 	p->direct = !p->refused && PQntuples(res) == 1 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == PQbackendPID(conn);
 }
 
-static struct pg_statement *add(struct pg_prepared *p, const char *sql)
+static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms)
 {
 	size_t n = strlen(sql);
 	struct pg_statement *s = p->n < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
@@ -50,24 +70,26 @@ static struct pg_statement *add(struct pg_prepared *p, const char *sql)
 	if (s == NULL)
 		return NULL;
 	memcpy(s->sql, sql, n);
+	s->scope = scope;
 	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
 	LL_PREPEND(p->all, s);
-	p->n++;
+	if (p->n++ == 0)
+		p->since_ms = now_ms;
 	return s;
 }
 
-struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, bool *ret_new)
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms, bool *ret_new)
 {
 	struct pg_statement *s;
 
 	*ret_new = false;
-	if (!p->direct)
+	if (!p->direct || scope == PG_UNNAMED)
 		return NULL;
 	LL_FOREACH(p->all, s)
-		if (strcmp(s->sql, sql) == 0)
+		if (s->scope == scope && strcmp(s->sql, sql) == 0)
 			break;
 	if (s == NULL)
-		s = add(p, sql);
+		s = add(p, sql, scope, now_ms);
 	if (s != NULL && !s->known && s->sent != p->op) {
 		s->sent = p->op;
 		*ret_new = true;

@@ -1,5 +1,8 @@
 /*
- * pg_prepared.h - the statements that a connection has prepared, by their texts. What is run a second time is neither parsed nor planned anew.
+ * pg_prepared.h - the statements that a connection has prepared. What is run again within two seconds is neither parsed nor planned anew.
+ *
+ * A text means something only together with the settings that it is parsed under (DateStyle, TimeZone ...): so a statement is its text and its scope.
+ * All are given back after two seconds, and what was worked out as they were planned (functions declared IMMUTABLE, say) is never older than that.
  *
  * Only where the connection is direct (decision 0025). A pooler that hands a server's connection from client to client between transactions knows
  * nothing of a client's statements; it tells a client a process number of its own making, so where the server's process has the number that libpq
@@ -13,14 +16,19 @@
 
 #include <libpq-fe.h>
 
-#define PG_PREPARED_MAX 250 /* on a connection; later ones stay unnamed. The server keeps some 50 kB for each */
+#define PG_PREPARED_MAX \
+	60 /* on a connection, until they are given back; more stay unnamed. On the server some 40 kB each, with 200 partitions 650 kB */
+#define PG_PREPARED_MS 2000   /* after so long they are */
+#define PG_UNNAMED UINT64_MAX /* the scope of what is never prepared */
 #define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
+#define PG_PREPARED_DROP "DEALLOCATE ALL"
 
 struct pg_statement {
 	struct pg_statement *next;
 	char name[48]; /* no other client's statement has it */
 	bool known;    /* the server has confirmed it */
 	uint64_t sent; /* with this operation, to be prepared */
+	uint64_t scope;
 	char sql[];
 };
 
@@ -29,9 +37,11 @@ struct pg_prepared {
 	unsigned n;
 	uint64_t token, made; /* of their names */
 	uint64_t op;          /* number of the operation under way */
+	uint64_t since_ms;    /* when the first of them was made */
 	bool asked;           /* the server said whether the connection is direct */
 	bool direct;          /* and it is */
 	bool stale;           /* they are of no use any more */
+	bool dirty;           /* the server has some that are forgotten here */
 	bool refused;         /* it looked direct, and they were gone: never again */
 };
 
@@ -43,11 +53,15 @@ void pg_prepared_forget(struct pg_prepared *p);
 /* An operation begins. Statements that pg_prepared_get() returned before may be gone. */
 void pg_prepared_begin(struct pg_prepared *p);
 
+/* Is it time to give all back? Then PG_PREPARED_DROP is run when a transaction is over, and pg_prepared_dropped() called. */
+bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms);
+void pg_prepared_dropped(struct pg_prepared *p);
+
 /* The answer to PG_PREPARED_ASK. */
 void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res);
 
-/* The statement of that text; @ret_new: it is to be prepared now, within this operation. NULL: it stays unnamed. */
-struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, bool *ret_new);
+/* The statement of that text and scope; @ret_new: it is to be prepared now, within this operation. NULL: it stays unnamed. */
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms, bool *ret_new);
 
 /* @s (NULL: none) failed. Where it is not there, or its plan does not fit any more, all are forgotten with the next operation. */
 void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, const PGresult *res);

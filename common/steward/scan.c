@@ -12,19 +12,20 @@
 #include "pg/pg_status.h"
 #include "sql.h"
 
-#define LEAST_ROWS 100       /* of a window that takes too long */
-#define GIVING_WAY_ROWS 2000 /* of a window, while others are to notice nothing: some milliseconds */
-#define GIVING_WAY_KEYS 5000 /* the same where only keys are read */
-#define KEYS_ROWS 50000      /* of a window where only keys are read */
-#define TURNS 8              /* transactions of a range that is done by turns (drover.take_turn()) ... */
-#define TURN_ROWS 2000       /* ... of so many rows each or more: fewer cost more than they gain */
-#define DENSE_WINDOWS 3      /* in a row, until windows are cut by their keys alone ... */
-#define LOOK_EVERY 8         /* ... but for each of so many */
-#define GAPS 100             /* one key in so many may be missing where keys count as following one another */
-#define SPARSE 32            /* where one row in so many is pending, or fewer, the rest may be gathered */
-#define WHOLE_ROWS 20000000  /* of a table that is looked at as a whole */
-#define GATHER_ROWS 100000   /* that this may find; more are left to windows */
-#define GATHER_COLUMNS 2     /* before the keys */
+#define LEAST_ROWS 100         /* of a window that takes too long */
+#define GIVING_WAY_ROWS 2000   /* of a window, while others are to notice nothing: some milliseconds */
+#define GIVING_WAY_KEYS 5000   /* the same where only keys are read */
+#define GIVING_WAY_BATCHES 100 /* the same where no row is read */
+#define KEYS_ROWS 50000        /* of a window where only keys are read */
+#define TURNS 8                /* transactions of a range that is done by turns (drover.take_turn()) ... */
+#define TURN_ROWS 2000         /* ... of so many rows each or more: fewer cost more than they gain */
+#define DENSE_WINDOWS 3        /* in a row, until windows are cut by their keys alone ... */
+#define LOOK_EVERY 8           /* ... but for each of so many */
+#define GAPS 100               /* one key in so many may be missing where keys count as following one another */
+#define SPARSE 32              /* where one row in so many is pending, or fewer, the rest may be gathered */
+#define WHOLE_ROWS 20000000    /* of a table that is looked at as a whole */
+#define GATHER_ROWS 100000     /* that this may find; more are left to windows */
+#define GATHER_COLUMNS 2       /* before the keys */
 
 /* Batches as a statement returned them. */
 struct made {
@@ -287,7 +288,10 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	s->through = (!cut && !step->by_keys && looked < step->rows) ||
 		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
 	s->sparse = !s->sweep && !cut && !step->blind && s->found * SPARSE < looked;
-	s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
+	if (step->by_keys && s->tight && looked < step->rows)
+		s->tight = false; /* no leap was possible: its keys are counted next */
+	else
+		s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
 	if (step->open && s->found > 0) {
 		uint64_t bytes = 0;
 
@@ -373,7 +377,9 @@ int scan_gather(struct scan *s, uint64_t room, bool *ret_through, struct err *er
 
 static uint64_t keys_at_most(const struct scan *s)
 {
-	return charge_gives_way(s->charge) && !s->tight ? GIVING_WAY_KEYS : KEYS_ROWS;
+	uint64_t most = s->tight ? GIVING_WAY_BATCHES * (uint64_t)s->charge->at.batch_size : GIVING_WAY_KEYS;
+
+	return charge_gives_way(s->charge) && most < KEYS_ROWS ? most : KEYS_ROWS;
 }
 
 /* Their batches are ranges, whose workers look at each row anyway. A limit counts what is pending, and rows with a dead letter are left out. */

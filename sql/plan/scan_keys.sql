@@ -1,8 +1,8 @@
 -- scan_keys: one window of the scan where nearly every row is pending: batches of $3 rows each, whichever they are, cut by their keys alone.
 -- Parameters and result as those of scan, the first four of them; $1 is not NULL. $5: so many become one batch if their keys lie close together,
 -- one column of whole numbers then: drover.take_turn() knows no better than to cut in equal parts what lies between the first and the last.
--- $6: the keys are whole numbers nearly without gaps, as the last window that was looked at has shown: where there is a key $3 above the last
--- one, a batch ends there. None of its keys is read, and it has $3 rows at most.
+-- $6: the keys are whole numbers nearly without gaps, as the last window that was looked at has shown: a batch ends $3 above the last one, and none of its
+-- keys is read; it has $3 rows at most. It is over where there is no such key, or none just behind the last one.
 -- The end of the table is left to scan: what is no whole batch is not taken. A walk over the index alone where the table is vacuumed.
 WITH RECURSIVE drover_edges AS (
   SELECT 0::bigint AS n, $1::text[] COLLATE pg_catalog."default" AS edge
@@ -10,11 +10,11 @@ WITH RECURSIVE drover_edges AS (
   SELECT drover_edges.n + 1, drover_next.edge
     FROM drover_edges
    CROSS JOIN LATERAL ((SELECT {key_text} COLLATE pg_catalog."default" AS edge FROM {table}
-                         WHERE $6::boolean AND {further:drover_edges.edge,$3::bigint})
+                         WHERE $6::boolean AND {ahead:drover_edges.edge,=,$3::bigint}
+                           AND EXISTS (SELECT FROM {table} WHERE {beyond:drover_edges.edge} AND {ahead:drover_edges.edge,<=,$3::bigint / 100 + 1}))
                          UNION ALL
-                        (SELECT {key_text} COLLATE pg_catalog."default" FROM {table} WHERE {beyond:drover_edges.edge} ORDER BY {key}
-                         OFFSET $3::bigint - 1 LIMIT 1)
-                         LIMIT 1) AS drover_next
+                        (SELECT {key_text} COLLATE pg_catalog."default" FROM {table}
+                          WHERE NOT $6::boolean AND {beyond:drover_edges.edge} ORDER BY {key} OFFSET $3::bigint - 1 LIMIT 1)) AS drover_next
    WHERE (drover_edges.n + 1) * $3::bigint <= $2::bigint
 ), drover_large AS (
   SELECT n, before, edge FROM (SELECT n, edge, pg_catalog.lag(edge, $5::integer) OVER (ORDER BY n) AS before FROM drover_edges) AS drover_group

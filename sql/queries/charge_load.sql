@@ -3,7 +3,7 @@
 SELECT m.id, m.revision, m.name, m.mode = 'row' AS row_mode, m.ledger_only, m.table_name, pg_catalog.cardinality(m.key_columns) AS columns,
        pg_catalog.array_to_string(m.key_columns, ', ') AS key_name, m.settings::text AS settings, m.estimated_rows,
        m.plan #>> '{statements,scan}' AS scan, m.plan #>> '{statements,scan_blind}' AS scan_blind,
-       m.plan #>> '{statements,scan_keys}' AS scan_keys,
+       m.plan #>> '{statements,scan_leaps}' AS scan_keys,
        m.plan #>> '{statements,sweep}' AS sweep, m.plan #>> '{statements,sweep_blind}' AS sweep_blind,
        m.plan #>> '{statements,gather}' AS gather, m.plan #>> '{statements,gathered}' AS gathered,
        m.plan #>> '{statements,close}' AS close, m.plan #>> '{statements,missing}' AS missing,

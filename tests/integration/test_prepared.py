@@ -18,20 +18,23 @@ def done_once(pg):
     assert pg.value("SELECT count(*) FROM drover.failed_jobs") == 0
 
 
-def watched(pg, drover):
-    """A migration each of whose batches notes the session's prepared statements; their numbers, batch by batch."""
+def watched(pg, drover, *config):
+    """A migration each of whose batches notes the session's prepared statements; their names, batch by batch."""
     pg.sql(TABLE)
-    pg.sql("CREATE TABLE seen (at serial, n int)")
-    finish(drover, drover.migration("m", f"{HEAD}INSERT INTO seen (n) SELECT count(*) FROM pg_prepared_statements WHERE EXISTS (SELECT FROM :batch b);\n{UPDATE}{BY_STEPS}"),
-           worker=["--concurrency", "1"])
+    pg.sql("CREATE TABLE seen (at serial, names text[])")
+    drover.run("init")
+    drover.run("config", "throttle=off", *config)
+    finish(drover, drover.migration("m", f"{HEAD}INSERT INTO seen (names) SELECT array_agg(name) FROM pg_prepared_statements WHERE EXISTS (SELECT FROM :batch b);"
+                                    f"\n{UPDATE}{BY_STEPS}"), worker=["--concurrency", "1"])
     done_once(pg)
-    return [n for n, in pg.sql("SELECT n FROM seen ORDER BY at")]
+    return [set(names or []) for names, in pg.sql("SELECT names FROM seen ORDER BY at")]
 
 
-def test_on_a_direct_connection_each_statement_is_prepared_once(pg, drover):
-    seen = watched(pg, drover)
-    assert len(seen) == 40 and max(seen) > 5
-    assert seen[-1] == seen[-10] < 40, "batches of one kind have the same statements"
+def test_on_a_direct_connection_statements_are_prepared_once_and_given_back_soon(pg, drover):
+    seen = watched(pg, drover, "processing_interval_ms=80")
+    assert len(seen) == 40 and 5 < max(map(len, seen)) < 30
+    assert sum(a == b for a, b in zip(seen, seen[1:])) > 20, "batches of one kind have the same statements"
+    assert not seen[1] & seen[-1], "none is kept for more than two seconds"
 
 
 @pytest.mark.parametrize("pool_mode", ["transaction", "session"])
@@ -39,9 +42,53 @@ def test_behind_a_pooler_none_is(pg, redis, pool_mode):
     with PgBouncer(pg.server, pool_mode=pool_mode) as bouncer:
         drover = Drover(bouncer.url(pg.name), redis.url)
         try:
-            assert set(watched(pg, drover)) == {0}
+            assert not any(watched(pg, drover))
         finally:
             drover.close()
+
+
+@pytest.mark.parametrize("moment", ["'now'", "E'\\156ow'", "' NOW '", "'now()'", "U&'n\\006fw'"])
+def test_a_moment_is_that_of_each_job(pg, drover, moment):
+    pg.sql(TABLE + "; ALTER TABLE t ADD at timestamptz, ADD real timestamptz")
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=10")
+    finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: pending n = 0\n-- drover: batch-size 10\n-- drover: set n = n + 1\n"
+                                    f"-- drover: set at = {moment}\n-- drover: set real = now()\n"))
+    done_once(pg)
+    assert pg.sql("SELECT count(*) FROM t WHERE at IS DISTINCT FROM real") == [(0,)]
+
+
+@pytest.mark.parametrize("how", ["another migration", "amended"])
+def test_one_text_under_other_settings_means_something_else(pg, drover, how):
+    pg.sql(TABLE + "; ALTER TABLE t ADD at date")
+    text = "-- drover: table t\n-- drover: pending n = 0\n-- drover: batch-size 10\n-- drover: set n = n + 1\n-- drover: set at = '02/03/2024'\n"
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=10")
+    worker = drover.worker("--concurrency", "1")
+    pg.sql(f"ALTER DATABASE {pg.name} SET datestyle = 'ISO, DMY'")
+    first = drover.migration("m", text)
+    producer = drover.popen("produce", first, "--wait")
+    wait_for(lambda: rows_done(pg, "m") >= 50, "it is under way")
+    drover.run("pause", "m")
+    pg.sql(f"ALTER DATABASE {pg.name} SET datestyle = 'ISO, MDY'")
+    if how == "amended":
+        drover.run("amend", "m", drover.migration("m", text + "-- once more\n"))
+    else:
+        second = drover.popen("produce", drover.migration("other", text), "--wait")
+        wait_for(lambda: rows_done(pg, "other") > 0, "the other is under way")
+    drover.run("resume", "m")
+    producer.wait(60)
+    if how != "amended":
+        second.wait(60)
+    worker.terminate()
+    worker.wait()
+    done_once(pg)
+    days = dict(pg.sql("SELECT at::text, count(*)::int FROM t GROUP BY 1"))
+    by = {name: rows_done(pg, name) for name in ("m", "other")}
+    if how == "amended":
+        assert set(days) == {"2024-03-02", "2024-02-03"} and days["2024-03-02"] >= 50
+    else:
+        assert days == {"2024-03-02": by["m"], "2024-02-03": by["other"]}
 
 
 def test_statements_that_are_gone_are_not_missed_for_long(pg, drover):

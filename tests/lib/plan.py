@@ -96,7 +96,7 @@ class Plan:
 
     def window_of_keys(self, cursor, rows=1000, batch=10, together=1, tight=False):
         """The same by the keys alone; tight: and these numbers nearly without gaps."""
-        return self.transaction(lambda s: s.exec(self.statements["scan_keys"], cursor, rows, batch, "queued", together, tight)[0])
+        return self.transaction(lambda s: s.exec(self.statements["scan_leaps"], cursor, rows, batch, "queued", together, tight)[0])
 
     def gather(self, cursor=None, keys=1000, size=100_000, batch=10):
         """Found, the keys found (a literal per key column, None: too many), and the batches made of them: numbers, counts, listed."""
