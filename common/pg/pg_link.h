@@ -45,7 +45,7 @@ struct pg_failure {
 struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
-	uint64_t scope; /* of its statements (pg_prepared.h), each migration's its own. 0: their settings do not matter */
+	uint64_t scope;                   /* of its statements (pg_prepared.h), each migration's its own. 0: their settings do not matter */
 	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */
