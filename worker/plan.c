@@ -1,12 +1,10 @@
 #include "worker/plan.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "job/codec.h"
-#include "pg/pg_prepared.h"
+#include "pg/pg_link.h"
 
 #define PLAN_VERSION_KNOWN 1
 
@@ -61,55 +59,6 @@ static int read_statements(struct plan *p, json_t *statements, struct err *err)
 	return 0;
 }
 
-/* A call, as in now(); but not within a literal: 'now()' is a moment, too. */
-static bool is_call(const char *text, const char *word, const char *end)
-{
-	while (isspace((unsigned char)*end))
-		end++;
-	while (word > text && isspace((unsigned char)word[-1]))
-		word--;
-	return *end == '(' && (word == text || word[-1] != '\'');
-}
-
-/*
- * Has @text a literal that PostgreSQL reads as the moment at which it parses it ('now' and its like)? Whatever may be one counts as one: a
- * column called "today", and escapes, which may spell anything.
- */
-static bool names_a_moment(const char *text)
-{
-	static const char *const words[] = { "now", "today", "tomorrow", "yesterday" };
-
-	for (const char *c = text; *c != '\0'; c++) {
-		if (*c == '\\' || strncasecmp(c, "u&'", 3) == 0)
-			return true;
-		for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-			size_t n = strlen(words[i]);
-
-			if (strncasecmp(c, words[i], n) == 0 && (c == text || !isalpha((unsigned char)c[-1])) &&
-			    !isalpha((unsigned char)c[n]) && !is_call(text, c, c + n))
-				return true;
-		}
-	}
-	return false;
-}
-
-static bool any_names_a_moment(json_t *value)
-{
-	const char *key;
-	json_t *member;
-	size_t i;
-
-	if (json_is_string(value))
-		return names_a_moment(json_string_value(value));
-	json_array_foreach(value, i, member)
-		if (any_names_a_moment(member))
-			return true;
-	json_object_foreach(value, key, member)
-		if (any_names_a_moment(member))
-			return true;
-	return false;
-}
-
 static int read_root(struct plan *p, const char *json, struct err *err)
 {
 	json_error_t why;
@@ -150,7 +99,7 @@ int plan_read(struct plan **ret, const char *json, struct err *err)
 		plan_unref(p);
 		return rc;
 	}
-	p->scope = any_names_a_moment(p->root) ? PG_UNNAMED : ++scopes;
+	p->scope = json_is_true(json_object_get(p->root, "timeless")) ? ++scopes : PG_UNNAMED;
 	*ret = p;
 	return 0;
 }

@@ -31,7 +31,7 @@ struct plan_script {
 struct plan {
 	unsigned refs; /* holders; not thread-safe */
 	json_t *root;  /* owns all texts */
-	/* Of its statements (pg_prepared.h), nobody else's; PG_UNNAMED where one of them may mean another moment each time that it is parsed. */
+	/* Of its statements (pg_link.h), nobody else's, for they are parsed under its settings; PG_UNNAMED where one of them may mean another moment each time. */
 	uint64_t scope;
 	struct plan_script range, list, replay;
 	struct plan_script run; /* of row jobs that follow one another; without statements where there is no such script */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "migration/moment.h"
 #include "migration/plain.h"
 #include "migration/plan_private.h"
 #include "migration/template.h"
@@ -250,6 +251,11 @@ static bool turns_pay(const struct plan_fill *c)
 	return updates && has_turns(c) && c->t->keys[0]->in_order;
 }
 
+static bool is_timeless(const json_t *plan)
+{
+	return !moment_in_any(json_object_get(plan, "scripts")) && !moment_in_any(json_object_get(plan, "statements"));
+}
+
 /* A section that updates this table by its whole key, which stays as it is, amounts to a `set`. */
 static void take_section(struct plan_fill *c)
 {
@@ -370,7 +376,8 @@ int plan_make(const struct migration_file *f, const struct plan_table *t, enum m
 		rc = add_key(&p);
 	if (rc == 0 && (json_object_set_new(p.json, "row_local", json_boolean(p.apply)) != 0 ||
 			json_object_set_new(p.json, "turns", json_boolean(has_turns(&p.fill))) != 0 ||
-			json_object_set_new(p.json, "turns_pay", json_boolean(turns_pay(&p.fill))) != 0))
+			json_object_set_new(p.json, "turns_pay", json_boolean(turns_pay(&p.fill))) != 0 ||
+			json_object_set_new(p.json, "timeless", json_boolean(is_timeless(p.json))) != 0))
 		rc = err_set(err, ST_NOMEM, "out of memory");
 	free(derived);
 	if (rc != 0) {

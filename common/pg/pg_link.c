@@ -46,8 +46,8 @@ struct pg_link {
 	struct pg_prepared prepared;
 	/* the operation under way */
 	struct pg_op *op;
-	struct answer answers[2 * PG_STEPS_MAX + 2]; /* of the steps, one of ours, ANSWER_END */
-	unsigned expected, at;                       /* answers, and the one that comes now */
+	struct answer answers[2 * PG_STEPS_MAX + PG_PREPARED_MAX + 1]; /* of the steps, of ours, ANSWER_END */
+	unsigned expected, at;                                         /* answers, and the one that comes now */
 	uint64_t deadline_ms, started_ms;
 	bool rolling_back;
 };
@@ -93,7 +93,6 @@ static void note_failure(struct pg_link *l, const PGresult *res)
 	if (l->op->status != 0)
 		return;
 	l->op->status = ST_SQL;
-	pg_prepared_failed(&l->prepared, answer_now(l)->statement, res);
 	snprintf(f->sqlstate, sizeof(f->sqlstate), "%.5s", sqlstate != NULL ? sqlstate : "");
 	f->step = answer_now(l)->step;
 	f->message = copy(primary != NULL ? primary : PQresultErrorMessage(res));
@@ -304,6 +303,16 @@ static bool is_fatal(const PGresult *res)
 	return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
 }
 
+static void failed(struct pg_link *l, const PGresult *res)
+{
+	const struct answer *a = answer_now(l);
+
+	pg_prepared_failed(&l->prepared, a->statement, res);
+	/* What comes behind the steps is ours: the operation is over by then. */
+	if (!l->rolling_back && a->to < ANSWER_PROCESS)
+		note_failure(l, res);
+}
+
 /* Takes one result. Returns false if the connection is of no use any more. */
 static bool take(struct pg_link *l, PGresult *res)
 {
@@ -316,8 +325,8 @@ static bool take(struct pg_link *l, PGresult *res)
 			good = false; /* libpq's own error: the link is broken */
 		else if (is_fatal(res))
 			snprintf(l->parting, sizeof(l->parting), "%.5s", PQresultErrorField(res, PG_DIAG_SQLSTATE)), good = false;
-		else if (!l->rolling_back && a->to < ANSWER_PROCESS) /* what comes behind is ours: the operation is over */
-			note_failure(l, res);
+		else
+			failed(l, res);
 	} else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
 		note_failure(l, res);
 		snprintf(l->op->failure.sqlstate, sizeof(l->op->failure.sqlstate), "25001");
@@ -331,7 +340,7 @@ static bool take(struct pg_link *l, PGresult *res)
 	} else if (s == PGRES_TUPLES_OK && a->to == ANSWER_PROCESS) {
 		pg_prepared_answer(&l->prepared, l->conn, res);
 	} else if (s == PGRES_COMMAND_OK && a->to == ANSWER_DROPPED) {
-		pg_prepared_dropped(&l->prepared);
+		pg_prepared_dropped(&l->prepared, a->statement);
 	} else if (s == PGRES_TUPLES_OK && a->keep > 0) {
 		PQclear(l->op->kept[a->keep - 1]);
 		l->op->kept[a->keep - 1] = res;
@@ -428,15 +437,25 @@ static bool send_step(struct pg_link *l, unsigned number, const struct pg_step *
 	return PQsendQueryParams(l->conn, s->sql, s->n, NULL, s->params, NULL, NULL, 0) == 1;
 }
 
-/* The last thing of an operation: nothing of it depends on the answer. */
-static bool send_ours(struct pg_link *l, unsigned n)
+static bool send_ours(struct pg_link *l, struct answer a, const char *sql)
 {
-	bool ask = !l->prepared.asked;
+	expect(l, a);
+	return PQsendQueryParams(l->conn, sql, 0, NULL, NULL, NULL, NULL, 0) == 1;
+}
 
-	if (!ask && !pg_prepared_due(&l->prepared, l->started_ms))
+/* The last things of an operation: nothing of it depends on the answers. */
+static bool send_upkeep(struct pg_link *l, unsigned n)
+{
+	bool sent = true;
+	char sql[100];
+
+	if (!l->prepared.asked)
+		return send_ours(l, (struct answer){ .to = ANSWER_PROCESS, .step = n }, PG_PREPARED_ASK);
+	if (!pg_prepared_due(&l->prepared, l->started_ms))
 		return true;
-	expect(l, (struct answer){ .to = ask ? ANSWER_PROCESS : ANSWER_DROPPED, .step = n });
-	return PQsendQueryParams(l->conn, ask ? PG_PREPARED_ASK : PG_PREPARED_DROP, 0, NULL, NULL, NULL, NULL, 0) == 1;
+	for (struct pg_statement *s = NULL; sent && (s = pg_prepared_drop(&l->prepared, s, sql, sizeof(sql))) != NULL;)
+		sent = send_ours(l, (struct answer){ .to = ANSWER_DROPPED, .step = n, .statement = s }, sql);
+	return sent;
 }
 
 int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
@@ -459,7 +478,7 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	l->started_ms = clock_now_ms(clock_system());
 	for (unsigned i = 0; i < n && sent; i++)
 		sent = (i < n - 1 || pass_sent(l, op->before_last)) && send_step(l, i, &steps[i]);
-	sent = sent && send_ours(l, n);
+	sent = sent && send_upkeep(l, n);
 	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = n };
 	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */

@@ -24,6 +24,7 @@
 #include "pg/pg_url.h"
 
 #define PG_STEPS_MAX 120        /* of an operation */
+#define PG_UNNAMED UINT64_MAX   /* a scope: nothing is prepared */
 #define PG_KEPT_MAX 3           /* results that an operation can keep */
 #define PG_CONNECT_MS 15000     /* longest for one attempt to connect, all hosts together */
 #define PG_CANCEL_GRACE_MS 5000 /* after a deadline and its cancel request, until the link is given up */
@@ -45,7 +46,7 @@ struct pg_failure {
 struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
-	uint64_t scope;                   /* of its statements (pg_prepared.h), each migration's its own. 0: their settings do not matter */
+	uint64_t scope; /* of its statements: the same text is another statement in another one. 0: under the session's own settings */
 	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */

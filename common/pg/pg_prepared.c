@@ -8,6 +8,7 @@
 #include <utlist.h>
 
 #include "core/rng.h"
+#include "pg/pg_link.h"
 #include "pg/pg_status.h"
 
 void pg_prepared_init(struct pg_prepared *p)
@@ -18,7 +19,7 @@ void pg_prepared_init(struct pg_prepared *p)
 	*p = (struct pg_prepared){ .token = rng_next(&rng) };
 }
 
-static void drop(struct pg_prepared *p)
+void pg_prepared_forget(struct pg_prepared *p)
 {
 	struct pg_statement *s, *next;
 
@@ -26,34 +27,45 @@ static void drop(struct pg_prepared *p)
 		free(s);
 	p->all = NULL;
 	p->n = 0;
-}
-
-void pg_prepared_forget(struct pg_prepared *p)
-{
-	drop(p);
-	p->asked = p->direct = p->stale = p->dirty = false;
+	p->asked = p->direct = p->stale = false;
 }
 
 void pg_prepared_begin(struct pg_prepared *p)
 {
 	p->op++;
-	if (!p->stale)
-		return;
-	drop(p);
-	p->stale = false;
-	p->dirty = true;
-	p->direct = p->direct && !p->refused;
+}
+
+static bool are_old(const struct pg_prepared *p, uint64_t now_ms)
+{
+	return p->stale || (p->n > 0 && now_ms - p->since_ms >= PG_PREPARED_MS);
 }
 
 bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms)
 {
-	return p->direct && (p->dirty || p->n >= PG_PREPARED_MAX || (p->n > 0 && now_ms - p->since_ms >= PG_PREPARED_MS));
+	return p->direct && p->n > 0 && (p->n >= PG_PREPARED_MAX || are_old(p, now_ms));
 }
 
-void pg_prepared_dropped(struct pg_prepared *p)
+struct pg_statement *pg_prepared_drop(struct pg_prepared *p, struct pg_statement *after, char *ret_sql, size_t size)
 {
-	drop(p);
-	p->dirty = false;
+	struct pg_statement *s = after == NULL ? p->all : after->next, *next;
+
+	/* What the server has not confirmed it does not have, unless it is being prepared just now. */
+	for (; s != NULL && !s->known; s = next) {
+		next = s->next;
+		if (s->sent != p->op)
+			pg_prepared_dropped(p, s);
+	}
+	if (s != NULL)
+		snprintf(ret_sql, size, "DEALLOCATE %s", s->name);
+	return s;
+}
+
+void pg_prepared_dropped(struct pg_prepared *p, struct pg_statement *s)
+{
+	LL_DELETE(p->all, s);
+	free(s);
+	p->n--;
+	p->stale = p->stale && p->n > 0;
 }
 
 void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res)
@@ -83,7 +95,7 @@ struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uin
 	struct pg_statement *s;
 
 	*ret_new = false;
-	if (!p->direct || scope == PG_UNNAMED)
+	if (!p->direct || scope == PG_UNNAMED || are_old(p, now_ms))
 		return NULL;
 	LL_FOREACH(p->all, s)
 		if (s->scope == scope && strcmp(s->sql, sql) == 0)
@@ -106,5 +118,8 @@ void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, con
 		return;
 	p->stale = true;
 	/* A plan that does not fit any more says nothing of names, and a migration's own statements have others. */
-	p->refused = p->refused || (message != NULL && strstr(message, s->name) != NULL);
+	if (message != NULL && strstr(message, s->name) != NULL) {
+		p->refused = true;
+		p->direct = false;
+	}
 }

@@ -1,8 +1,9 @@
 /*
- * pg_prepared.h - the statements that a connection has prepared. What is run again within two seconds is neither parsed nor planned anew.
+ * pg_prepared.h - the statements that a connection has prepared. What is run again soon is neither parsed nor planned anew.
  *
  * A text means something only together with the settings that it is parsed under (DateStyle, TimeZone ...): so a statement is its text and its scope.
- * All are given back after two seconds, and what was worked out as they were planned (functions declared IMMUTABLE, say) is never older than that.
+ * None is run in an operation that begins more than two seconds after the first of them was prepared: so old is what was worked out as they were
+ * planned (a function declared IMMUTABLE, say) at most. At the end of such an operation all are given back.
  *
  * Only where the connection is direct (decision 0025). A pooler that hands a server's connection from client to client between transactions knows
  * nothing of a client's statements; it tells a client a process number of its own making, so where the server's process has the number that libpq
@@ -18,10 +19,8 @@
 
 #define PG_PREPARED_MAX \
 	60 /* on a connection, until they are given back; more stay unnamed. On the server some 40 kB each, with 200 partitions 650 kB */
-#define PG_PREPARED_MS 2000   /* after so long they are */
-#define PG_UNNAMED UINT64_MAX /* the scope of what is never prepared */
+#define PG_PREPARED_MS 2000 /* after so long they are */
 #define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
-#define PG_PREPARED_DROP "DEALLOCATE ALL"
 
 struct pg_statement {
 	struct pg_statement *next;
@@ -41,7 +40,6 @@ struct pg_prepared {
 	bool asked;           /* the server said whether the connection is direct */
 	bool direct;          /* and it is */
 	bool stale;           /* they are of no use any more */
-	bool dirty;           /* the server has some that are forgotten here */
 	bool refused;         /* it looked direct, and they were gone: never again */
 };
 
@@ -50,12 +48,15 @@ void pg_prepared_init(struct pg_prepared *p);
 /* The connection is no more: the next one begins with none. */
 void pg_prepared_forget(struct pg_prepared *p);
 
-/* An operation begins. Statements that pg_prepared_get() returned before may be gone. */
+/* An operation begins. */
 void pg_prepared_begin(struct pg_prepared *p);
 
-/* Is it time to give all back? Then PG_PREPARED_DROP is run when a transaction is over, and pg_prepared_dropped() called. */
+/* Is it time to give them back? Then pg_prepared_drop() writes the statement that does so for one, until it returns NULL ... */
 bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms);
-void pg_prepared_dropped(struct pg_prepared *p);
+struct pg_statement *pg_prepared_drop(struct pg_prepared *p, struct pg_statement *after, char *ret_sql, size_t size);
+
+/* ... and this is called once the server has done it. @s is no more. */
+void pg_prepared_dropped(struct pg_prepared *p, struct pg_statement *s);
 
 /* The answer to PG_PREPARED_ASK. */
 void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res);
@@ -63,7 +64,7 @@ void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresul
 /* The statement of that text and scope; @ret_new: it is to be prepared now, within this operation. NULL: it stays unnamed. */
 struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms, bool *ret_new);
 
-/* @s (NULL: none) failed. Where it is not there, or its plan does not fit any more, all are forgotten with the next operation. */
+/* @s (NULL: none) failed. Where it is not there, or its plan does not fit any more, none is run again. */
 void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, const PGresult *res);
 
 #endif

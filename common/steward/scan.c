@@ -288,8 +288,8 @@ static int keep(struct scan *s, const struct step *step, const PGresult *res, ui
 	s->through = (!cut && !step->by_keys && looked < step->rows) ||
 		     (!s->sweep && at->row_limit > 0 && at->rows_found + (int64_t)s->found >= at->row_limit);
 	s->sparse = !s->sweep && !cut && !step->blind && s->found * SPARSE < looked;
-	if (step->by_keys && s->tight && looked < step->rows)
-		s->tight = false; /* no leap was possible: its keys are counted next */
+	if (step->by_keys && s->tight && looked < step->rows && elapsed_ms <= WINDOW_SLOW_MS)
+		s->tight = false; /* behind what it made no leap was possible: keys are counted next */
 	else
 		s->dense = looked >= step->rows && s->found * 8 >= looked * 7 && elapsed_ms <= WINDOW_SLOW_MS ? s->dense + 1 : 0;
 	if (step->open && s->found > 0) {

@@ -1,5 +1,6 @@
 -- charge_load: what the scan, the sweeps, the audit and the proof need of a migration, once per revision.
--- Params: $1 migration id. Returns: one row, or none. Statements that the plan has not are NULL.
+-- Params: $1 migration id. Returns: one row, or none. Statements that the plan has not are NULL. What scan_keys is now is called scan_leaps in plans: older
+-- plans' scan_keys has other parameters.
 SELECT m.id, m.revision, m.name, m.mode = 'row' AS row_mode, m.ledger_only, m.table_name, pg_catalog.cardinality(m.key_columns) AS columns,
        pg_catalog.array_to_string(m.key_columns, ', ') AS key_name, m.settings::text AS settings, m.estimated_rows,
        m.plan #>> '{statements,scan}' AS scan, m.plan #>> '{statements,scan_blind}' AS scan_blind,

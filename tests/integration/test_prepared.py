@@ -47,15 +47,25 @@ def test_behind_a_pooler_none_is(pg, redis, pool_mode):
             drover.close()
 
 
-@pytest.mark.parametrize("moment", ["'now'", "E'\\156ow'", "' NOW '", "'now()'", "U&'n\\006fw'"])
+@pytest.mark.parametrize("moment", ["'now'", "E'\\156ow'", "' NOW '", "'now()'", "U&'n\\006fw'", "$$now()$$", "('{now()}'::timestamptz[])[1]",
+                                    "timestamptz '(now())'", "lower('[\"now()\",)'::tstzrange)", "'no'\n'w'"])
 def test_a_moment_is_that_of_each_job(pg, drover, moment):
     pg.sql(TABLE + "; ALTER TABLE t ADD at timestamptz, ADD real timestamptz")
     drover.run("init")
     drover.run("config", "processing_interval_ms=10")
-    finish(drover, drover.migration("m", f"-- drover: table t\n-- drover: pending n = 0\n-- drover: batch-size 10\n-- drover: set n = n + 1\n"
-                                    f"-- drover: set at = {moment}\n-- drover: set real = now()\n"))
+    finish(drover, drover.migration("m", f"{HEAD}UPDATE t SET n = t.n + 1, at = {moment}, real = now() FROM :batch b WHERE t.id = b.id{BY_STEPS}"))
     done_once(pg)
     assert pg.sql("SELECT count(*) FROM t WHERE at IS DISTINCT FROM real") == [(0,)]
+
+
+def test_what_was_planned_while_a_lane_rested_is_planned_again(pg, drover):
+    pg.sql("CREATE TABLE t (id int PRIMARY KEY, v timestamptz, at timestamptz); INSERT INTO t SELECT generate_series(1, 6);"
+           "CREATE FUNCTION moment() RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$ SELECT now() $$")
+    drover.run("init")
+    drover.run("config", "processing_interval_ms=2500")
+    finish(drover, drover.migration("m", "-- drover: table t\n-- drover: pending at IS NULL\n-- drover: batch-size 1\n-- drover: set v = moment()\n"
+                                    "-- drover: set at = now()\n"), worker=["--concurrency", "1"])
+    assert pg.sql("SELECT count(*), max(at - v) < interval '2 s' FROM t") == [(6, True)]
 
 
 @pytest.mark.parametrize("how", ["another migration", "amended"])
