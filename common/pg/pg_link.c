@@ -424,7 +424,7 @@ static void expect(struct pg_link *l, struct answer a)
 static bool send_step(struct pg_link *l, unsigned number, const struct pg_step *s)
 {
 	bool unknown;
-	struct pg_statement *known = pg_prepared_get(&l->prepared, s->sql, l->op->scope, l->started_ms, &unknown);
+	struct pg_statement *known = pg_prepared_get(&l->prepared, s->sql, l->op->scope, &unknown);
 
 	if (unknown) {
 		expect(l, (struct answer){ .to = ANSWER_PREPARED, .step = number, .statement = known });
@@ -451,7 +451,7 @@ static bool send_upkeep(struct pg_link *l, unsigned n)
 
 	if (!l->prepared.asked)
 		return send_ours(l, (struct answer){ .to = ANSWER_PROCESS, .step = n }, PG_PREPARED_ASK);
-	if (!pg_prepared_due(&l->prepared, l->started_ms))
+	if (!pg_prepared_due(&l->prepared))
 		return true;
 	for (struct pg_statement *s = NULL; sent && (s = pg_prepared_drop(&l->prepared, s, sql, sizeof(sql))) != NULL;)
 		sent = send_ours(l, (struct answer){ .to = ANSWER_DROPPED, .step = n, .statement = s }, sql);
@@ -472,10 +472,10 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	memset(op->kept, 0, sizeof(op->kept));
 	op->timed_out = op->cancelled = false;
 	l->op = op;
-	pg_prepared_begin(&l->prepared);
 	l->expected = l->at = 0;
 	l->rolling_back = false;
 	l->started_ms = clock_now_ms(clock_system());
+	pg_prepared_begin(&l->prepared, l->started_ms);
 	for (unsigned i = 0; i < n && sent; i++)
 		sent = (i < n - 1 || pass_sent(l, op->before_last)) && send_step(l, i, &steps[i]);
 	sent = sent && send_upkeep(l, n);

@@ -30,19 +30,20 @@ void pg_prepared_forget(struct pg_prepared *p)
 	p->asked = p->direct = p->stale = false;
 }
 
-void pg_prepared_begin(struct pg_prepared *p)
+void pg_prepared_begin(struct pg_prepared *p, uint64_t now_ms)
 {
 	p->op++;
+	p->now_ms = now_ms;
 }
 
-static bool are_old(const struct pg_prepared *p, uint64_t now_ms)
+static bool are_old(const struct pg_prepared *p)
 {
-	return p->stale || (p->n > 0 && now_ms - p->since_ms >= PG_PREPARED_MS);
+	return p->stale || (p->n > 0 && p->now_ms - p->since_ms >= PG_PREPARED_MS);
 }
 
-bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms)
+bool pg_prepared_due(const struct pg_prepared *p)
 {
-	return p->direct && p->n > 0 && (p->n >= PG_PREPARED_MAX || are_old(p, now_ms));
+	return p->direct && p->n > 0 && (p->n >= PG_PREPARED_MAX || are_old(p));
 }
 
 struct pg_statement *pg_prepared_drop(struct pg_prepared *p, struct pg_statement *after, char *ret_sql, size_t size)
@@ -74,7 +75,7 @@ void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresul
 	p->direct = !p->refused && PQntuples(res) == 1 && strtol(PQgetvalue(res, 0, 0), NULL, 10) == PQbackendPID(conn);
 }
 
-static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms)
+static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t scope)
 {
 	size_t n = strlen(sql);
 	struct pg_statement *s = p->n < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
@@ -86,22 +87,22 @@ static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t
 	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
 	LL_PREPEND(p->all, s);
 	if (p->n++ == 0)
-		p->since_ms = now_ms;
+		p->since_ms = p->now_ms;
 	return s;
 }
 
-struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms, bool *ret_new)
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, bool *ret_new)
 {
 	struct pg_statement *s;
 
 	*ret_new = false;
-	if (!p->direct || scope == PG_UNNAMED || are_old(p, now_ms))
+	if (!p->direct || scope == PG_UNNAMED || are_old(p))
 		return NULL;
 	LL_FOREACH(p->all, s)
 		if (s->scope == scope && strcmp(s->sql, sql) == 0)
 			break;
 	if (s == NULL)
-		s = add(p, sql, scope, now_ms);
+		s = add(p, sql, scope);
 	if (s != NULL && !s->known && s->sent != p->op) {
 		s->sent = p->op;
 		*ret_new = true;

@@ -17,9 +17,10 @@
 
 #include <libpq-fe.h>
 
-#define PG_PREPARED_MAX \
-	60 /* on a connection, until they are given back; more stay unnamed. On the server some 40 kB each, with 200 partitions 650 kB */
-#define PG_PREPARED_MS 2000 /* after so long they are */
+/* On a connection, until they are given back; more stay unnamed. The server keeps some 40 kB for each, 650 kB where the table has 200 partitions. */
+#define PG_PREPARED_MAX 60
+
+#define PG_PREPARED_MS 2000 /* their age when they are old */
 #define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
 
 struct pg_statement {
@@ -35,7 +36,7 @@ struct pg_prepared {
 	struct pg_statement *all; /* the newest first */
 	unsigned n;
 	uint64_t token, made; /* of their names */
-	uint64_t op;          /* number of the operation under way */
+	uint64_t op, now_ms;  /* number of the operation under way, and when it began */
 	uint64_t since_ms;    /* when the first of them was made */
 	bool asked;           /* the server said whether the connection is direct */
 	bool direct;          /* and it is */
@@ -49,10 +50,10 @@ void pg_prepared_init(struct pg_prepared *p);
 void pg_prepared_forget(struct pg_prepared *p);
 
 /* An operation begins. */
-void pg_prepared_begin(struct pg_prepared *p);
+void pg_prepared_begin(struct pg_prepared *p, uint64_t now_ms);
 
 /* Is it time to give them back? Then pg_prepared_drop() writes the statement that does so for one, until it returns NULL ... */
-bool pg_prepared_due(const struct pg_prepared *p, uint64_t now_ms);
+bool pg_prepared_due(const struct pg_prepared *p);
 struct pg_statement *pg_prepared_drop(struct pg_prepared *p, struct pg_statement *after, char *ret_sql, size_t size);
 
 /* ... and this is called once the server has done it. @s is no more. */
@@ -62,7 +63,7 @@ void pg_prepared_dropped(struct pg_prepared *p, struct pg_statement *s);
 void pg_prepared_answer(struct pg_prepared *p, const PGconn *conn, const PGresult *res);
 
 /* The statement of that text and scope; @ret_new: it is to be prepared now, within this operation. NULL: it stays unnamed. */
-struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, uint64_t now_ms, bool *ret_new);
+struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uint64_t scope, bool *ret_new);
 
 /* @s (NULL: none) failed. Where it is not there, or its plan does not fit any more, none is run again. */
 void pg_prepared_failed(struct pg_prepared *p, const struct pg_statement *s, const PGresult *res);
