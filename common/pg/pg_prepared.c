@@ -82,7 +82,7 @@ static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t
 
 	if (s == NULL)
 		return NULL;
-	memcpy(s->sql, sql, n);
+	memcpy(s->sql, sql, n + 1);
 	s->scope = scope;
 	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
 	LL_PREPEND(p->all, s);
