@@ -98,12 +98,14 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	uint64_t rows = r->n;
 
 	r->mig->commits++;
+	if (a->more && r->pieces > 0)
+		r->mig->close = a->close;
 	r->mig->committed_ms = worker_now();
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
 	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
-		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 ? r->slice_rows : l->changed;
+		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 && r->pieces == 0 ? r->slice_rows : l->changed;
 	if (r->kind != JOB_FAILED)
-		pace_note(&r->mig->pace, rows, l->took_us);
+		pace_note(&r->mig->pace, rows, l->worked_us);
 }
 
 static void on_op(struct pg_op *op)
@@ -123,6 +125,7 @@ static void on_op(struct pg_op *op)
 		count_deadlock(l);
 	if (l->tx.kind == TX_WORK) {
 		l->took_us = worker_now_us() - l->sent_us;
+		l->worked_us = l->took_us - (a.paused_us < l->took_us ? a.paused_us : 0); /* the server's clock may jump */
 		l->changed = 0;
 		if (a.status == 0)
 			note_work(l, &a);
@@ -148,8 +151,12 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 		l->wants_renew = false;
 		pg_link_renew(l->link);
 	}
-	r->slice_rows = kind == TX_WORK ? mig_slice_rows(r->mig, r->kind) : 0;
-	if (!pg_link_up(l->link) || r->mig->plan == NULL || tx_build(&l->tx, kind, r, &l->who) != 0)
+	r->slice_rows = r->pieces = 0;
+	if (!pg_link_up(l->link) || r->mig->plan == NULL)
+		return ST_DISCONNECTED;
+	if (kind == TX_WORK)
+		r->slice_rows = mig_slice_rows(r->mig, r->kind, &r->pieces);
+	if (tx_build(&l->tx, kind, r, &l->who) != 0)
 		return ST_DISCONNECTED;
 	if (kind == TX_WORK) {
 		l->commits_before = r->mig->commits;
@@ -207,7 +214,7 @@ static uint64_t rest_ms(const struct lane *l, const struct mig *m)
 	const struct settings *s = &m->settings;
 	const struct worker *w = l->worker;
 	uint64_t alive = m->alive > 0 ? m->alive : 1, took = l->took_us / 1000, due;
-	uint64_t least = (l->took_us * mig_response(m)->rest + 999) / 1000;
+	uint64_t least = (l->worked_us * mig_response(m)->rest + 999) / 1000;
 
 	if (least > THROTTLE_REST_MAX_MS)
 		least = THROTTLE_REST_MAX_MS;

@@ -159,28 +159,43 @@ const struct throttle_response *mig_response(const struct mig *m)
 	return throttle_response(m->settings.throttle ? m->rung : 0);
 }
 
-/* Rows that take target_ms, or less while the fleet gives way; a size that somebody has set is left alone. */
-static uint64_t paced_rows(const struct mig *m)
+/* Rows that take target_ms, or @most_ms if that is less (0: no less); a size that somebody has set is left alone. */
+static uint64_t paced_rows(const struct mig *m, double most_ms)
 {
-	double target = (double)m->settings.target_ms, most = mig_response(m)->target_ms;
+	double target = (double)m->settings.target_ms;
 
 	if (settings_given(&m->settings, SETTING_BATCH_SIZE))
 		return mig_batch_size(m);
-	return pace_rows(&m->pace, most > 0 && most < target ? most : target);
+	return pace_rows(&m->pace, most_ms > 0 && most_ms < target ? most_ms : target);
 }
 
 uint64_t mig_group_rows(const struct mig *m)
 {
-	uint64_t size = mig_batch_size(m), rows = paced_rows(m);
+	uint64_t size = mig_batch_size(m), rows = paced_rows(m, mig_response(m)->target_ms);
 
 	return rows < size ? rows : size;
 }
 
-/* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */
-uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind)
+/* As many as the rung asks for, and as often as the script fits into an operation. */
+static unsigned pieces_of(const struct mig *m, const struct throttle_response *r)
 {
-	uint64_t size = mig_batch_size(m), rows = paced_rows(m);
+	unsigned most = PLAN_STATEMENTS_MAX / (m->plan->range.n + 1);
 
+	if (m->plan->pieces_range == NULL || settings_given(&m->settings, SETTING_BATCH_SIZE) || most < 2)
+		return 0;
+	return r->pieces < most ? r->pieces : most;
+}
+
+/* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */
+uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *pieces)
+{
+	const struct throttle_response *r = mig_response(m);
+	uint64_t size = mig_batch_size(m), rows;
+
+	*pieces = kind == JOB_BATCH ? pieces_of(m, r) : 0;
+	if (*pieces > 0)
+		return (paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0) + *pieces - 1) / *pieces * *pieces;
+	rows = paced_rows(m, r->target_ms);
 	if ((kind != JOB_BATCH && kind != JOB_LIST) || rows + rows / 2 >= size)
 		return 0;
 	return kind == JOB_LIST && rows < size / LIST_SLICES_MAX ? size / LIST_SLICES_MAX : rows;

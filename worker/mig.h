@@ -73,9 +73,10 @@ struct mig {
 	struct entry *held;                    /* all, by held_prev/held_next */
 	struct entry *batches, *rows, *failed; /* waiting, by prev/next */
 	size_t nheld, nbatches, nrows, nfailed;
-	struct job_run *runs;                   /* waiting: halves, and what was taken over */
-	unsigned busy;                          /* lanes at work for it */
-	uint64_t commits;                       /* transactions of this worker, to see whether others commit */
+	struct job_run *runs; /* waiting: halves, and what was taken over */
+	unsigned busy;        /* lanes at work for it */
+	uint64_t commits;     /* transactions of this worker, to see whether others commit */
+	bool close; /* keys of what a slice left lay close together: the next one is likely to be cut by keys as well as by rows */
 	uint64_t deadlocks, deadlock_ms;        /* 40P01 lately, and when the first of them was */
 	uint64_t one_lane_until_ms;             /* our own lanes deadlock with each other */
 	char cursor[ENTRY_ID_MAX];              /* of the take-over */
@@ -114,8 +115,8 @@ void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must n
 const struct throttle_response *mig_response(const struct mig *m); /* to what the fleet gives way to */
 uint64_t mig_batch_size(const struct mig *m);                      /* as it was set or registered */
 uint64_t mig_group_rows(const struct mig *m); /* the most row jobs or dead letters that one transaction should do now */
-/* The most rows that one transaction should do of a batch now; 0: however many it has. */
-uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind);
+/* The most rows that one transaction should do of a batch now; 0: however many it has. *@pieces: with a pause before each of so many parts of them, or 0. */
+uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *pieces);
 bool mig_has_work(const struct mig *m);
 
 /* Are these row jobs of one window that follow one another, and enough of them to be done as a range of keys? */

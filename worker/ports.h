@@ -52,6 +52,8 @@ struct tx_answer {
 	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said, also after success; 0 rows: it did not */
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
+	uint64_t paused_us;                         /* WORK: of a slice in pieces: for others, between them */
+	bool close;                                 /* WORK: where there is more, its keys are numbers with few gaps */
 	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */

@@ -79,11 +79,21 @@ static void small_settings(struct tx *t, const struct mig *m, const struct tx_wh
 	step(t, POLICY_ENTER, 0, SQL_WORKER_SETTINGS, 3, m->lock_timeout, "15000", who->application);
 }
 
-static void script(struct tx *t, const struct plan_script *s)
+static void statements(struct tx *t, const struct plan_script *s)
 {
 	for (unsigned i = 0; i < s->n; i++)
 		step(t, POLICY_TRANSFORM, 0, s->v[i].sql, 0);
+}
+
+static void constraints(struct tx *t)
+{
 	step(t, POLICY_TRANSFORM, 0, "SET CONSTRAINTS ALL IMMEDIATE", 0);
+}
+
+static void script(struct tx *t, const struct plan_script *s)
+{
+	statements(t, s);
+	constraints(t);
 }
 
 static void receipts(struct tx *t, const struct mig *m)
@@ -194,10 +204,28 @@ static void slice(struct tx *t, const struct job_run *r)
 	if (r->slice_rows == 0)
 		return;
 	snprintf(t->slice, sizeof(t->slice), "%" PRIu64, r->slice_rows);
-	if (r->kind == JOB_LIST)
+	if (r->kind == JOB_LIST) {
 		step(t, POLICY_CLAIM, 0, "SELECT drover.slice_list($1, $2, $3)", 3, r->mig->id_text, t->number, t->slice);
-	else
+	} else if (r->pieces > 0) {
+		snprintf(t->piece_rows, sizeof(t->piece_rows), "%" PRIu64, r->slice_rows / r->pieces);
+		if (r->mig->plan->turns && r->mig->close)
+			step(t, POLICY_CLAIM, 0, "SELECT drover.take_keys($1, $2)", 2, t->slice, t->piece_rows);
+		else
+			step(t, POLICY_TRANSFORM, 0, r->mig->plan->pieces_range, 2, t->slice, t->piece_rows);
+	} else {
 		step(t, POLICY_TRANSFORM, 0, r->mig->plan->slice_range, 1, t->slice);
+	}
+}
+
+/* The script over each piece of a slice. */
+static void by_pieces(struct tx *t, const struct job_run *r)
+{
+	for (unsigned i = 0; i < r->pieces; i++) {
+		snprintf(t->piece[i], sizeof(t->piece[i]), "%u", i + 1);
+		step(t, POLICY_FINISH, 0, SQL_WORKER_PIECE, 1, t->piece[i]);
+		statements(t, &r->mig->plan->range);
+	}
+	constraints(t);
 }
 
 /* Of a range that is done by turns, what this transaction does. */
@@ -232,7 +260,9 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		claim_batch(t, r, r->marked);
 	slice(t, r);
 	by_turns = turn(t, r);
-	if (run)
+	if (r->pieces > 0)
+		by_pieces(t, r);
+	else if (run)
 		script(t, &m->plan->run);
 	else if (r->kind == JOB_FAILED)
 		script(t, &m->plan->replay);

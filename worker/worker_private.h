@@ -67,6 +67,7 @@ struct lane {
 	struct tx_answer loss;
 	uint64_t sent_ms;          /* when the transaction under way was sent */
 	uint64_t sent_us, took_us; /* the same of a job's work, and how long the last of that took */
+	uint64_t worked_us;        /* of which it did not pause for others */
 	uint64_t changed;          /* rows, by it */
 	/* for the counts */
 	uint64_t started_ns;

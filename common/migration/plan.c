@@ -61,6 +61,7 @@ static int add_statements(struct plan *p)
 		{ "image_list_blind", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, false },
 		{ "image_list_blind_unlocked", PLAN_ROW_IMAGE, PLAN_LIST, true, false, false, true },
 		{ "slice_range", PLAN_SLICE, PLAN_RANGE, false, false, false, false },
+		{ "pieces_range", PLAN_PIECES, PLAN_RANGE, false, false, false, false },
 		{ "close", PLAN_CLOSE, PLAN_RANGE, false, false, false, false },
 		{ "missing", PLAN_MISSING, PLAN_RANGE, false, false, false, false },
 		{ "gather", PLAN_GATHER, PLAN_RANGE, false, false, true, false },
@@ -74,6 +75,9 @@ static int add_statements(struct plan *p)
 		bool rows;
 		int rc;
 
+		/* A script that has deferred constraints checked cannot begin again in the same transaction as it did at first. */
+		if (all[i].text == PLAN_PIECES && p->fill.t->deferred_triggers)
+			continue;
 		if ((all[i].predicate && p->fill.f->ledger) || (all[i].text == PLAN_SCAN_KEYS && c.mode == MIGRATION_ROW))
 			continue;
 		c.scope = all[i].scope;

@@ -17,6 +17,8 @@ UPDATE user_preferences SET updated_at = now() WHERE id = :id2;
 """
 WORK = WORKLOADS["json-batch"]
 PERCENTILES = (50, 95, 99)
+WAL_FILES = 128  # of 16 MB, more than a round writes
+SERVER = {"min_wal_size": f"{WAL_FILES * 16}MB"}
 
 
 def options(add):
@@ -24,6 +26,15 @@ def options(add):
     add("--live-rate", type=int, default=1200, metavar="N", help="transactions a second of the application")
     add("--live-repeats", type=int, default=3, metavar="N", help="rounds, each with both sides")
     add("--live-quiet-s", type=int, default=10, metavar="S", help="undisturbed, before each")
+
+
+def wal_as_after_a_while(server):
+    """A server that has been at work has its WAL files, and uses them again and again. To make one holds up every commit for some tens of ms."""
+    with server.conn() as conn:
+        for _ in range(WAL_FILES):
+            conn.execute("SELECT pg_logical_emit_message(false, 'drover', '')")
+            conn.execute("SELECT pg_switch_wal()")
+        conn.execute("CHECKPOINT")
 
 
 class Traffic:
@@ -96,7 +107,8 @@ class Measured:
 
 def run(report, args):
     found = {"one-shot": [], "Drover": []}
-    with Tables(args.keep) as tables:
+    with Tables(args.keep, SERVER) as tables:
+        wal_as_after_a_while(tables.server)
         source, sql = WORK.source(args.live_rows)
         tables.make(source, sql)
         changed = sides.pending_rows(tables, source, WORK)

@@ -202,11 +202,12 @@ static void it_says_what_holds_it_and_what_that_means(void **state)
 	} rows[] = {
 		{ { .rung = 0 }, "" },
 		{ { .rung = 4, .signal = THROTTLE_TRAFFIC, .value = 4 },
-		  "others are at work in 4 sessions; transactions of 3 ms at most, one lane of the fleet" },
+		  "others are at work in 4 sessions; transactions of 3 ms at most (of ranges: 10 times 1.3 ms, with pauses), one lane of the fleet" },
 		{ { .rung = 3, .signal = THROTTLE_VACUUM, .value = 1 },
 		  "an anti-wraparound vacuum is at work on the table; transactions of 3 ms at most, half of the lanes" },
 		{ { .rung = 5, .signal = THROTTLE_DEAD, .value = 250 },
-		  "dead rows are 250 % of the live ones; transactions of 3 ms at most, one lane of the fleet, pauses 1 times as long" },
+		  "dead rows are 250 % of the live ones; transactions of 3 ms at most (of ranges: 5 times 1.3 ms, with pauses), one lane of the fleet, "
+		  "pauses 1 times as long" },
 		{ { .rung = 1, .signal = THROTTLE_NONE }, "what held it before is not over for long; transactions of 50 ms at most" },
 	};
 
@@ -226,6 +227,7 @@ static void higher_rungs_do_no_more_than_lower_ones(void **state)
 		const struct throttle_response *a = throttle_response(i - 1), *b = throttle_response(i);
 
 		assert_true(b->target_ms <= a->target_ms && b->rest >= a->rest);
+		assert_true(b->pieces <= THROTTLE_PIECES_MAX && (i <= THROTTLE_GUESS || b->pieces <= a->pieces));
 	}
 	assert_ptr_equal(throttle_response(1000), throttle_response(THROTTLE_RUNGS - 1));
 }

@@ -1,0 +1,138 @@
+"""Beside others a transaction of a batch pauses again and again: what its pieces do, put together, is what it would have done without."""
+
+import pytest
+
+from lib.process import wait_for
+from lib.scenario import dead, finish, queue, rows_done, state, traffic, wait_for_state, workers_die
+
+ROWS = 3000
+TABLES = {
+    "a number as key": ("id int PRIMARY KEY", "g"),
+    "numbers with gaps": ("id bigint PRIMARY KEY", "g * 1000 - 2000000"),
+    "the last numbers there are": ("id smallint PRIMARY KEY", f"(32767 - {ROWS} + g)::smallint"),
+    "a text as key": ("id text COLLATE \"C\" PRIMARY KEY", "'{\"' || (g % 10) || ',' || g"),
+    "a uuid as key": ("id uuid PRIMARY KEY", "md5(g::text)::uuid"),
+    "two columns as key": ("a int, id text, PRIMARY KEY (a, id)", "g / 7, 'k' || g"),
+}
+FILES = {
+    "pending": "-- drover: pending n = 0\n-- drover: set n = n + 1\n",
+    "ledger": "-- drover: ledger\n-- drover: set n = n + 1\n",
+    "section": "-- drover: pending n = 0\n-- drover: backfill\nUPDATE t SET n = t.n + 1 FROM :batch b WHERE {same};\n",
+}
+MOST_PIECES = "SELECT max(c)::int FROM (SELECT count(*) AS c FROM statements GROUP BY xid) AS x"
+
+
+def table(pg, kind="a number as key", rows=ROWS):
+    """The table t, and for each statement that updates it the transaction in `statements`."""
+    columns, key = TABLES[kind]
+    pg.sql(f"""CREATE TABLE t ({columns}, n int NOT NULL DEFAULT 0);
+               INSERT INTO t SELECT {key} FROM generate_series(1, {rows}) g;
+               CREATE TABLE statements (xid text);
+               CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO public.statements SELECT pg_current_xact_id()::text; RETURN NULL; END $$;
+               CREATE TRIGGER note AFTER UPDATE ON t FOR EACH STATEMENT EXECUTE FUNCTION note()""")
+
+
+def migration(drover, file, kind="a number as key"):
+    same = "t.a = b.a AND t.id = b.id" if "two" in kind else "t.id = b.id"
+    return drover.migration("m", "-- drover: table t\n" + FILES[file].format(same=same))
+
+
+@pytest.mark.parametrize("kind, file", [(kind, file) for kind in TABLES for file in FILES])
+def test_each_row_is_changed_once(pg, drover, kind, file):
+    table(pg, kind)
+    drover.run("init")
+    with traffic(pg):
+        finish(drover, migration(drover, file, kind))
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
+    if not pg.value("SELECT count(keys) FROM drover.batches"):  # lists, which are as short as they should be, have none
+        assert pg.value(MOST_PIECES) > 5
+    assert rows_done(pg, "m") == ROWS
+    assert pg.sql("SELECT sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(ROWS, 0)]
+
+
+@pytest.mark.parametrize("kind", ["a number as key", "numbers with gaps", "a uuid as key"])
+def test_rows_that_are_done_meanwhile_are_counted_as_skipped(pg, drover, kind):
+    table(pg, kind)
+    drover.run("init")
+    path = migration(drover, "pending", kind)
+    queue(drover, path)
+    pg.sql("UPDATE t SET n = 5 WHERE hashtext(id::text) % 3 = 0; TRUNCATE statements")
+    left = pg.value("SELECT count(*)::int FROM t WHERE n = 0")
+    with traffic(pg):
+        finish(drover, path)
+    assert pg.sql("SELECT n, count(*)::int FROM t GROUP BY n ORDER BY n") == [(1, left), (5, ROWS - left)]
+    assert pg.value(MOST_PIECES) > 5
+    assert pg.sql("SELECT sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(left, ROWS - left)]
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+def test_a_poison_row_in_a_later_piece_is_the_only_one_dead(pg, drover, file):
+    table(pg)
+    pg.sql("ALTER TABLE t ADD CHECK (id <> 190 OR n = 0)")
+    drover.run("init")
+    with traffic(pg):
+        finish(drover, migration(drover, file), rc=4)
+    assert dead(pg, "m") == [["190"]]
+    assert pg.sql("SELECT count(*)::int FROM t WHERE n <> (id <> 190)::int") == [(0,)]
+    assert rows_done(pg, "m") == ROWS - 1
+
+
+@pytest.mark.parametrize("row", [3, 190, ROWS])
+def test_a_row_of_any_piece_that_stays_pending_pauses_the_migration(pg, drover, row):
+    table(pg)
+    pg.sql(f"""CREATE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = {row} THEN NEW.n := 0; END IF; RETURN NEW; END $$;
+               CREATE TRIGGER back BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION back()""")
+    drover.run("init")
+    queue(drover, migration(drover, "pending"))
+    with traffic(pg):
+        drover.worker()
+        assert f"{row}" in wait_for_state(pg, "m", "paused") and "does not converge" in state(pg, "m")[1]
+    assert pg.sql(f"SELECT n FROM t WHERE id = {row}") == [(0,)]
+
+
+def test_constraints_that_are_put_off_to_the_end_of_a_piece_are_so_in_every_piece(pg, drover):
+    table(pg)
+    pg.sql("CREATE TABLE p (id int PRIMARY KEY); ALTER TABLE t ADD ref int REFERENCES p DEFERRABLE INITIALLY DEFERRED")
+    drover.run("init")
+    with traffic(pg):
+        finish(drover, drover.migration("m", "-- drover: table t\n-- drover: pending ref IS NULL\n-- drover: backfill\n"
+                                             "UPDATE t SET ref = t.id, n = n + 1 FROM :batch b WHERE t.id = b.id;\n"
+                                             "INSERT INTO p SELECT id FROM :batch;\n"))
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t WHERE ref = id") == [(ROWS, 1, 1)]
+
+
+@pytest.mark.parametrize("file", ["pending", "ledger"])
+@pytest.mark.parametrize("kind", ["a number as key", "numbers with gaps"])
+def test_workers_that_die_between_pieces_lose_and_double_nothing(pg, drover, kind, file):
+    table(pg, kind, 20 * ROWS)
+    drover.run("init")
+    queue(drover, migration(drover, file, kind))
+    with traffic(pg):
+        workers_die(pg, drover, 3)
+        finish(drover, "m", worker=["--lease", "3s"])
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(20 * ROWS, 1, 1)]
+    assert rows_done(pg, "m") == 20 * ROWS
+
+
+def test_a_worker_goes_on_without_pieces_when_the_others_are_gone(pg, drover):
+    table(pg, rows=100 * ROWS)
+    drover.run("init")
+    queue(drover, migration(drover, "pending"))
+    with traffic(pg):
+        drover.worker()
+        wait_for(lambda: rows_done(pg, "m") > 0, "it runs")
+    wait_for_state(pg, "m", "complete")
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(100 * ROWS, 1, 1)]
+
+
+def test_a_migration_that_an_older_console_registered_has_no_pieces(pg, drover):
+    table(pg)
+    drover.run("init")
+    path = migration(drover, "pending")
+    queue(drover, path)
+    pg.sql("UPDATE drover.migrations SET plan = plan #- '{statements,pieces_range}'")
+    with traffic(pg):
+        finish(drover, path)
+    assert pg.value(MOST_PIECES) == 1
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
