@@ -98,12 +98,10 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	uint64_t rows = r->n;
 
 	r->mig->commits++;
-	if (a->more && r->pieces > 0)
-		r->mig->close = a->close;
 	r->mig->committed_ms = worker_now();
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
 	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
-		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 && r->pieces == 0 ? r->slice_rows : l->changed;
+		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 ? r->slice_rows : l->changed;
 	if (r->kind != JOB_FAILED)
 		pace_note(&r->mig->pace, rows, l->worked_us);
 }

@@ -10,6 +10,7 @@
 #include "core/buf.h"
 
 #define LIST_SLICES_MAX 40
+#define PIECE_LEAST_ROWS 20 /* with fewer, what each piece costs is more than what it does */
 
 struct mig *mig_new(int32_t id, const char *name, const char *installation)
 {
@@ -176,25 +177,19 @@ uint64_t mig_group_rows(const struct mig *m)
 	return rows < size ? rows : size;
 }
 
-/* As many as the rung asks for, and as often as the script fits into an operation. */
-static unsigned pieces_of(const struct mig *m, const struct throttle_response *r)
-{
-	unsigned most = PLAN_STATEMENTS_MAX / (m->plan->range.n + 1);
-
-	if (m->plan->pieces_range == NULL || settings_given(&m->settings, SETTING_BATCH_SIZE) || most < 2)
-		return 0;
-	return r->pieces < most ? r->pieces : most;
-}
-
 /* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */
 uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *pieces)
 {
 	const struct throttle_response *r = mig_response(m);
 	uint64_t size = mig_batch_size(m), rows;
 
-	*pieces = kind == JOB_BATCH ? pieces_of(m, r) : 0;
-	if (*pieces > 0)
-		return (paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0) + *pieces - 1) / *pieces * *pieces;
+	*pieces = kind == JOB_BATCH && m->plan->pieces_range != NULL && !settings_given(&m->settings, SETTING_BATCH_SIZE) ? r->pieces : 0;
+	if (*pieces > 0) {
+		rows = paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0);
+		if (rows >= *pieces * PIECE_LEAST_ROWS)
+			return rows / *pieces * *pieces;
+		*pieces = 0;
+	}
 	rows = paced_rows(m, r->target_ms);
 	if ((kind != JOB_BATCH && kind != JOB_LIST) || rows + rows / 2 >= size)
 		return 0;

@@ -73,10 +73,9 @@ struct mig {
 	struct entry *held;                    /* all, by held_prev/held_next */
 	struct entry *batches, *rows, *failed; /* waiting, by prev/next */
 	size_t nheld, nbatches, nrows, nfailed;
-	struct job_run *runs; /* waiting: halves, and what was taken over */
-	unsigned busy;        /* lanes at work for it */
-	uint64_t commits;     /* transactions of this worker, to see whether others commit */
-	bool close; /* keys of what a slice left lay close together: the next one is likely to be cut by keys as well as by rows */
+	struct job_run *runs;                   /* waiting: halves, and what was taken over */
+	unsigned busy;                          /* lanes at work for it */
+	uint64_t commits;                       /* transactions of this worker, to see whether others commit */
 	uint64_t deadlocks, deadlock_ms;        /* 40P01 lately, and when the first of them was */
 	uint64_t one_lane_until_ms;             /* our own lanes deadlock with each other */
 	char cursor[ENTRY_ID_MAX];              /* of the take-over */

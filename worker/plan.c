@@ -69,7 +69,6 @@ static int read_root(struct plan *p, const char *json, struct err *err)
 	if (p->root == NULL)
 		return err_set(err, ST_INPUT, "the plan is not JSON: %s", why.text);
 	scripts = json_object_get(p->root, "scripts");
-	p->pieces_range = json_string_value(json_object_get(json_object_get(p->root, "statements"), "pieces_range"));
 	p->turns = json_is_true(json_object_get(p->root, "turns"));
 	p->columns = (unsigned)json_array_size(json_object_get(p->root, "key"));
 	if (json_integer_value(json_object_get(p->root, "version")) != PLAN_VERSION_KNOWN)
@@ -83,6 +82,8 @@ static int read_root(struct plan *p, const char *json, struct err *err)
 		rc = read_script(&p->replay, scripts, "replay", err);
 	if (rc == 0 && json_object_get(scripts, "run") != NULL)
 		rc = read_script(&p->run, scripts, "run", err);
+	if (p->range.n == 1)
+		p->pieces_range = json_string_value(json_object_get(json_object_get(p->root, "statements"), "pieces_range"));
 	return rc == 0 ? read_statements(p, json_object_get(p->root, "statements"), err) : rc;
 }
 

@@ -38,9 +38,10 @@ struct plan {
 	const char *split_range[2], *split_list[2]; /* [1]: blind, without the predicate */
 	const char *image_range[4], *image_list[4]; /* by PLAN_BLIND and PLAN_UNLOCKED */
 	const char *slice_range;
-	const char *pieces_range; /* NULL: registered by a console that did not know of pieces */
-	unsigned columns;         /* of the key */
-	bool turns;               /* ranges that are too large for a transaction are done by turns: drover.take_turn() */
+	const char
+		*pieces_range; /* NULL: of this script none, or registered by an older console. Else the range's script is one statement */
+	unsigned columns;      /* of the key */
+	bool turns;            /* ranges that are too large for a transaction are done by turns: drover.take_turn() */
 };
 
 /* ST_INPUT: not a plan, or one of a newer version. On failure *@ret is untouched. */

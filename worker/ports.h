@@ -53,7 +53,6 @@ struct tx_answer {
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
 	uint64_t paused_us;                         /* WORK: of a slice in pieces: for others, between them */
-	bool close;                                 /* WORK: where there is more, its keys are numbers with few gaps */
 	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */

@@ -18,7 +18,7 @@ static const struct {
 #undef X
 };
 
-/* Size first, then lanes, then pauses. What pauses within a transaction keeps its locks for longer, which is for the lowest rungs of one lane alone. */
+/* Size first, then lanes, then pauses. A transaction with pauses in it keeps its locks for longer: where sessions wait for these, higher rungs are short again. */
 static const struct throttle_response rungs[THROTTLE_RUNGS] = {
 	{ 0, 1, 0, 0 }, { 50, 1, 0, 0 }, { 5, 1, 0, 0 }, { 3, 2, 0, 0 },  { 3, 0, 0, 10 },
 	{ 3, 0, 1, 5 }, { 2, 0, 3, 0 },  { 2, 0, 9, 0 }, { 2, 0, 30, 0 },
@@ -68,7 +68,7 @@ void throttle_say(const struct throttle *t, struct buf *out)
 		(void)buf_puts(out, "what held it before is not over for long");
 	(void)buf_printf(out, "; transactions of %.0f ms at most", r->target_ms);
 	if (r->pieces > 0)
-		(void)buf_printf(out, " (of ranges: %u times %.1f ms, with pauses)", r->pieces, THROTTLE_PIECE_US / 1000.0);
+		(void)buf_printf(out, ", or of %u times %.1f with pauses", r->pieces, THROTTLE_PIECE_US / 1000.0);
 	if (r->lane_part != 1)
 		(void)buf_puts(out, r->lane_part == 0 ? ", one lane of the fleet" : ", half of the lanes");
 	if (r->rest > 0)

@@ -22,8 +22,8 @@
 #define THROTTLE_CALM_MS 2000  /* below all limits, until the first rung down ... */
 #define THROTTLE_DOWN_MS 500   /* ... and until each one after it */
 #define THROTTLE_REST_MAX_MS 5000
-#define THROTTLE_PIECES_MAX 10
-#define THROTTLE_PIECE_US 1300 /* for so long others wait for a processor that is ours */
+#define THROTTLE_PIECES_MAX 10 /* each of two steps of an operation: fewer than a script may have */
+#define THROTTLE_PIECE_US 1200 /* for so long others wait for a processor that is ours */
 
 enum throttle_signal {
 #define X(id, name, setting, entry, top, sentence) THROTTLE_##id,

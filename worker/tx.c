@@ -208,10 +208,7 @@ static void slice(struct tx *t, const struct job_run *r)
 		step(t, POLICY_CLAIM, 0, "SELECT drover.slice_list($1, $2, $3)", 3, r->mig->id_text, t->number, t->slice);
 	} else if (r->pieces > 0) {
 		snprintf(t->piece_rows, sizeof(t->piece_rows), "%" PRIu64, r->slice_rows / r->pieces);
-		if (r->mig->plan->turns && r->mig->close)
-			step(t, POLICY_CLAIM, 0, "SELECT drover.take_keys($1, $2)", 2, t->slice, t->piece_rows);
-		else
-			step(t, POLICY_TRANSFORM, 0, r->mig->plan->pieces_range, 2, t->slice, t->piece_rows);
+		step(t, POLICY_TRANSFORM, 0, r->mig->plan->pieces_range, 2, t->slice, t->piece_rows);
 	} else {
 		step(t, POLICY_TRANSFORM, 0, r->mig->plan->slice_range, 1, t->slice);
 	}

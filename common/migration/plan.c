@@ -35,6 +35,15 @@ static int add_statement(struct plan *p, const char *name, const struct plan_fil
 	return 0;
 }
 
+/*
+ * Only one statement, and that ours, can run again and again in a transaction and nobody notice. And only ranges of one column's keys are
+ * left where they end: a comparison of rows goes on to the end of its first column's value (nbtree, before PostgreSQL 18).
+ */
+static bool has_pieces(const struct plan *p)
+{
+	return p->apply && p->fill.t->nr_keys == 1;
+}
+
 static int add_statements(struct plan *p)
 {
 	static const struct {
@@ -75,8 +84,7 @@ static int add_statements(struct plan *p)
 		bool rows;
 		int rc;
 
-		/* A script that has deferred constraints checked cannot begin again in the same transaction as it did at first. */
-		if (all[i].text == PLAN_PIECES && p->fill.t->deferred_triggers)
+		if (all[i].text == PLAN_PIECES && !has_pieces(p))
 			continue;
 		if ((all[i].predicate && p->fill.f->ledger) || (all[i].text == PLAN_SCAN_KEYS && c.mode == MIGRATION_ROW))
 			continue;

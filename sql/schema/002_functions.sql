@@ -11,8 +11,8 @@
 -- them that are pending), drover.windows (the window of each key claimed), drover.batch (number of the batch claimed, or of the one it was
 -- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed, drover.left, drover.failed, drover.row,
 -- drover.next (the key at which the rest of a batch begins that is done in slices or by turns), drover.even (1: of a range the even keys alone),
--- drover.piece_starts and drover.piece_ends (keys, of a slice with pauses in it), drover.by_keys ('t': of a slice that was taken by keys, not
--- by rows), drover.changed_before and drover.left_before (by the pieces before this one), drover.paused (microseconds, for others).
+-- drover.piece_starts and drover.piece_ends (keys, of a slice with pauses in it), drover.changed_before and drover.left_before (by the pieces
+-- before this one), drover.pause_begun, drover.paused (microseconds, for others).
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
@@ -204,32 +204,14 @@ END $$;
 CREATE FUNCTION drover.number_of(p_setting text) RETURNS bigint
 LANGUAGE sql AS $$ SELECT coalesce(nullif(pg_catalog.current_setting(p_setting, true), ''), '0')::bigint $$;
 
--- Of a claimed range of whole numbers the first p_rows keys are what this transaction does, with a pause before each p_piece of them: no more rows
--- than that, which need not be looked at for it.
-CREATE FUNCTION drover.take_keys(p_rows integer, p_piece integer) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_first numeric := (current_setting('drover.first')::text[])[1];
-  v_last  numeric := (current_setting('drover.last')::text[])[1];
-BEGIN
-  PERFORM set_config('drover.piece_starts', array_agg(ARRAY[k]::text ORDER BY k)::text, true),
-          set_config('drover.piece_ends', array_agg(ARRAY[least(k + p_piece - 1, v_last)]::text ORDER BY k)::text, true),
-          set_config('drover.by_keys', 't', true)
-     FROM generate_series(v_first, least(v_first + p_rows - 1, v_last), p_piece) AS k;
-  IF v_first + p_rows <= v_last THEN
-    PERFORM set_config('drover.next', ARRAY[v_first + p_rows]::text, true);
-  END IF;
-END $$;
-
--- Finish what this transaction did of a claimed batch, p_rows of it (taken by keys: as many as were changed): all of it unless drover.next says where the rest begins, which
--- stays queued as a smaller batch under the same number. Returns the rows changed, whether there is a rest, for how many
--- microseconds this transaction paused, and whether the keys of the rest are numbers that lie close together.
+-- Finish what this transaction did of a claimed batch, p_rows of it at most: all of it unless drover.next says where the rest begins, which
+-- stays queued as a smaller batch under the same number. Returns the rows changed, whether there is a rest, and for how many microseconds this
+-- transaction paused.
 CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_rows integer,
-                                    OUT changed bigint, OUT more boolean, OUT paused bigint, OUT close boolean)
+                                    OUT changed bigint, OUT more boolean, OUT paused bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
   v_next text[] := nullif(current_setting('drover.next', true), '');
-  v_rows bigint := p_rows;
 BEGIN
   changed := drover.number_of('drover.changed_before') + drover.number_of('drover.changed');
   PERFORM set_config('drover.changed', changed::text, true),
@@ -240,16 +222,12 @@ BEGIN
     PERFORM drover.finish_batch(p_migration, p_number, p_worker, p_lane);
     RETURN;
   END IF;
-  IF current_setting('drover.by_keys', true) = 't' THEN
-    v_rows := changed;
-  END IF;
-  PERFORM drover.count_rows(p_migration, p_lane, 0, v_rows - changed);
+  PERFORM drover.count_rows(p_migration, p_lane, 0, p_rows - changed);
   UPDATE drover.batches
-     SET first_key = v_next, keys = keys[v_rows * cardinality(v_next) + 1 :], rows = greatest(rows - v_rows, 1),
-         rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(v_rows - changed, 0), worker = p_worker,
+     SET first_key = v_next, keys = keys[p_rows * cardinality(v_next) + 1 :], rows = greatest(rows - p_rows, 1),
+         rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(p_rows - changed, 0), worker = p_worker,
          started_at = transaction_timestamp(), conflict_since = NULL
-   WHERE migration_id = p_migration AND number = p_number
-  RETURNING first_key[1] ~ '^-?[0-9]+$' AND last_key[1] ~ '^-?[0-9]+$' AND last_key[1]::numeric - first_key[1]::numeric < 2 * rows INTO close;
+   WHERE migration_id = p_migration AND number = p_number;
 END $$;
 
 -- Of a claimed range of whole numbers with more rows than the p_rows that a transaction should have, what this transaction does. The range is
