@@ -184,12 +184,14 @@ uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *piece
 	uint64_t size = mig_batch_size(m), rows;
 
 	*pieces = kind == JOB_BATCH && m->plan->pieces_range != NULL && !settings_given(&m->settings, SETTING_BATCH_SIZE) ? r->pieces : 0;
-	if (*pieces > 0) {
-		rows = paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0);
-		if (rows >= *pieces * PIECE_LEAST_ROWS)
-			return rows / *pieces * *pieces;
-		*pieces = 0;
-	}
+	if (*pieces > m->settings.target_ms * 1000 / THROTTLE_PIECE_US)
+		*pieces = (unsigned)(m->settings.target_ms * 1000 / THROTTLE_PIECE_US);
+	rows = paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0);
+	if (*pieces > rows / PIECE_LEAST_ROWS)
+		*pieces = (unsigned)(rows / PIECE_LEAST_ROWS);
+	if (*pieces > 1)
+		return rows / *pieces * *pieces;
+	*pieces = 0;
 	rows = paced_rows(m, r->target_ms);
 	if ((kind != JOB_BATCH && kind != JOB_LIST) || rows + rows / 2 >= size)
 		return 0;

@@ -102,6 +102,8 @@ int plan_read(struct plan **ret, const char *json, struct err *err)
 		return rc;
 	}
 	p->scope = json_is_true(json_object_get(p->root, "timeless")) ? ++scopes : PG_UNNAMED;
+	if (p->scope == PG_UNNAMED)
+		p->pieces_range = NULL; /* each would be planned anew */
 	*ret = p;
 	return 0;
 }

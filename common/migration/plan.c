@@ -41,7 +41,8 @@ static int add_statement(struct plan *p, const char *name, const struct plan_fil
  */
 static bool has_pieces(const struct plan *p)
 {
-	return p->apply && p->fill.t->nr_keys == 1;
+	return p->apply && json_array_size(json_object_get(json_object_get(p->json, "scripts"), "range")) == 1 &&
+	       !p->fill.t->statement_triggers && p->fill.t->nr_keys == 1;
 }
 
 static int add_statements(struct plan *p)

@@ -44,6 +44,7 @@ struct plan_table {
 	size_t nr_keys;
 	bool visible;             /* found by its name alone, along the search path */
 	bool update_triggers;     /* user triggers or rules: what an UPDATE returned is not the last word on what it did */
+	bool statement_triggers;  /* some of it fire once for each UPDATE */
 	bool deferred_triggers;   /* of these, some may be deferred */
 	const char *handler_type; /* of the handler's one parameter, an array; NULL without a handler */
 	const struct plan_routine *routines;

@@ -192,6 +192,7 @@ static int read_table(struct pg_sync *c, const struct migration_file *f, struct 
 	in->table.name = pg_str(in->res_table, 0, "name");
 	in->table.visible = pg_bool(in->res_table, 0, "visible");
 	in->table.update_triggers = pg_bool(in->res_table, 0, "update_triggers");
+	in->table.statement_triggers = pg_bool(in->res_table, 0, "statement_triggers");
 	in->table.deferred_triggers = pg_bool(in->res_table, 0, "deferred_triggers");
 	in->bytes = pg_i64(in->res_table, 0, "bytes");
 	buf_reset(&name);

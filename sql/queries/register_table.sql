@@ -1,6 +1,6 @@
 -- register_table: what the table is. Params: $1 its name, quoted, with or without schema (looked up by the search path).
 -- Returns: one row, or none if there is no such relation. update_triggers: what an UPDATE returns is not the last word on what it did. Triggers after it
--- may change rows once more, triggers before it may leave some out without a word, rules make another statement of it.
+-- may change rows once more, triggers before it may leave some out without a word, rules make another statement of it. statement_triggers: an UPDATE of no row does something, too.
 WITH found AS (
   SELECT c.* FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)
 ), triggers AS ( -- the users', of the table and its partitions
@@ -17,6 +17,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, c.relkind, c.relispartitio
        pg_catalog.row_security_active(c.oid) AS hidden,
        EXISTS (SELECT FROM triggers WHERE tgtype & 16 <> 0 AND tgenabled <> 'D' AND (tgtype & 66 = 0 OR (tgtype & 67 = 3 AND leaves_out)))
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type = '2' AND r.ev_enabled <> 'D') AS update_triggers,
+       EXISTS (SELECT FROM triggers WHERE tgtype & 17 = 16 AND tgenabled <> 'D') AS statement_triggers,
        EXISTS (SELECT FROM triggers WHERE tgdeferrable) AS deferred_triggers,
        (SELECT coalesce(pg_catalog.sum(pg_catalog.pg_relation_size(p.relid)), 0)
           FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf) + CASE c.relkind WHEN 'r' THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END AS bytes

@@ -112,14 +112,35 @@ def test_what_the_user_wrote_runs_once_in_a_transaction(pg, drover, body):
     assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
 
 
-def test_rows_that_take_long_are_not_divided(pg, drover):
+@pytest.mark.parametrize("when", ["BEFORE", "AFTER"])
+def test_a_trigger_for_each_statement_fires_once_in_a_transaction(pg, drover, when):
     table(pg)
-    pg.sql("CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN n; END $$")
+    pg.sql(f"""CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TEMP TABLE mine (id int) ON COMMIT DROP; RETURN NULL; END $$;
+               CREATE TRIGGER f {when} UPDATE ON t FOR EACH STATEMENT EXECUTE FUNCTION f()""")
     drover.run("init")
     with traffic(pg):
-        finish(drover, drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = slow(1)\n"))
+        finish(drover, migration(drover, "pending"))
     assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
-    assert pg.value("SELECT count(DISTINCT xmin::text)::int FROM t WHERE id > 1000") == pg.value("SELECT count(DISTINCT (xmin::text, cmin::text))::int FROM t WHERE id > 1000")
+
+
+def test_pieces_of_rows_that_take_long_are_few(pg, drover):
+    table(pg)
+    pg.sql("CREATE FUNCTION slow(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN n; END $$")
+    drover.run("init")
+    with traffic(pg):
+        finish(drover, drover.migration("m", "-- drover: table t\n-- drover: pending n = 0\n-- drover: set n = slow(id - id + 1)\n"))
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
+    assert pg.value(MOST_PIECES.replace("n = 1", "id > 1000")) <= 3
+
+
+def test_a_short_target_has_few_pieces(pg, drover):
+    table(pg)
+    drover.run("init")
+    drover.run("config", "target_ms=4")
+    with traffic(pg):
+        finish(drover, migration(drover, "pending"))
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
+    assert 1 < pg.value(MOST_PIECES) <= 3
 
 
 @pytest.mark.parametrize("file", ["pending", "ledger"])
