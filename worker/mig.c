@@ -177,22 +177,32 @@ uint64_t mig_group_rows(const struct mig *m)
 	return rows < size ? rows : size;
 }
 
+/* Rows of a transaction that pauses before each of *@pieces, a multiple of these; 0 rows: it is not to be divided. */
+static uint64_t divided_rows(const struct mig *m, unsigned *pieces)
+{
+	uint64_t n = mig_response(m)->pieces, most = m->settings.target_ms * 1000 / THROTTLE_PIECE_US, rows;
+
+	if (m->plan->pieces_range == NULL || settings_given(&m->settings, SETTING_BATCH_SIZE))
+		return 0;
+	n = n < most ? n : most;
+	rows = paced_rows(m, (double)(n * THROTTLE_PIECE_US) / 1000);
+	n = n < rows / PIECE_LEAST_ROWS ? n : rows / PIECE_LEAST_ROWS;
+	if (n < 2)
+		return 0;
+	*pieces = (unsigned)n;
+	return rows / n * n;
+}
+
 /* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */
 uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *pieces)
 {
-	const struct throttle_response *r = mig_response(m);
 	uint64_t size = mig_batch_size(m), rows;
 
-	*pieces = kind == JOB_BATCH && m->plan->pieces_range != NULL && !settings_given(&m->settings, SETTING_BATCH_SIZE) ? r->pieces : 0;
-	if (*pieces > m->settings.target_ms * 1000 / THROTTLE_PIECE_US)
-		*pieces = (unsigned)(m->settings.target_ms * 1000 / THROTTLE_PIECE_US);
-	rows = paced_rows(m, *pieces * THROTTLE_PIECE_US / 1000.0);
-	if (*pieces > rows / PIECE_LEAST_ROWS)
-		*pieces = (unsigned)(rows / PIECE_LEAST_ROWS);
-	if (*pieces > 1)
-		return rows / *pieces * *pieces;
 	*pieces = 0;
-	rows = paced_rows(m, r->target_ms);
+	rows = kind == JOB_BATCH ? divided_rows(m, pieces) : 0;
+	if (rows > 0)
+		return rows;
+	rows = paced_rows(m, mig_response(m)->target_ms);
 	if ((kind != JOB_BATCH && kind != JOB_LIST) || rows + rows / 2 >= size)
 		return 0;
 	return kind == JOB_LIST && rows < size / LIST_SLICES_MAX ? size / LIST_SLICES_MAX : rows;

@@ -82,8 +82,6 @@ static int read_root(struct plan *p, const char *json, struct err *err)
 		rc = read_script(&p->replay, scripts, "replay", err);
 	if (rc == 0 && json_object_get(scripts, "run") != NULL)
 		rc = read_script(&p->run, scripts, "run", err);
-	if (p->range.n == 1)
-		p->pieces_range = json_string_value(json_object_get(json_object_get(p->root, "statements"), "pieces_range"));
 	return rc == 0 ? read_statements(p, json_object_get(p->root, "statements"), err) : rc;
 }
 
@@ -102,8 +100,9 @@ int plan_read(struct plan **ret, const char *json, struct err *err)
 		return rc;
 	}
 	p->scope = json_is_true(json_object_get(p->root, "timeless")) ? ++scopes : PG_UNNAMED;
-	if (p->scope == PG_UNNAMED)
-		p->pieces_range = NULL; /* each would be planned anew */
+	/* Where nothing is prepared, each piece would be planned anew; a longer script would not fit. */
+	if (p->scope != PG_UNNAMED && p->range.n == 1)
+		p->pieces_range = json_string_value(json_object_get(json_object_get(p->root, "statements"), "pieces_range"));
 	*ret = p;
 	return 0;
 }
