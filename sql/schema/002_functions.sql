@@ -13,13 +13,16 @@
 -- drover.next (the key at which the rest of a batch begins that is done in slices or by turns), drover.even (1: of a range the even keys alone),
 -- drover.piece_starts and drover.piece_ends (keys, of a slice with pauses in it), drover.changed_before and drover.left_before (by the pieces
 -- before this one), drover.pause_begun, drover.paused (microseconds, for others).
+-- The migration's settings have statements planned for each transaction, and the script may leave the planner as its user has it. Functions that
+-- look up rows by their primary keys alone, in nearly every transaction, keep their plans instead: without a scan of the whole table, which
+-- seems cheap while there are few batches, and would stay for as long as the connection.
 
 CREATE FUNCTION drover.key_hash(key text[]) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$ SELECT pg_catalog.md5(key::text)::uuid $$;
 
 -- Enter a migration: shared with all other jobs, so that amend can wait until the last one has left.
 CREATE FUNCTION drover.enter(p_migration integer, p_revision integer, p_replay boolean) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   m         record;
   recovered timestamptz := pg_stat_get_bgwriter_stat_reset_time();
@@ -58,7 +61,7 @@ END $$;
 -- Claim a batch for this transaction. Waits for a predecessor whose commit is still on its way. Returns its rows and its failures so far.
 CREATE FUNCTION drover.claim_batch(p_migration integer, p_number bigint, p_revision integer, p_listed boolean, p_marked boolean,
                                    OUT claimed_rows integer, OUT failures integer)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   b record;
 BEGIN
@@ -88,7 +91,7 @@ END $$;
 -- Claim row jobs: p_claims has one array literal per key column, p_windows the window of each key. Of none of them by anyone, to look
 -- what the script does over no rows; of a migration in batch mode there are none, whatever an entry in Redis says.
 CREATE FUNCTION drover.claim_rows(p_migration integer, p_revision integer, p_windows text, p_claims text[]) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
   IF p_windows <> '{}' AND NOT EXISTS (SELECT FROM drover.migrations WHERE id = p_migration AND mode = 'row') THEN
@@ -154,7 +157,7 @@ END $$;
 
 -- Refuse a transform that left its rows pending; the counts of the rest go to the lane's own row.
 CREATE FUNCTION drover.count_rows(p_migration integer, p_lane text, p_jobs integer, p_skipped bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   changed bigint := current_setting('drover.changed')::bigint;
 BEGIN
@@ -172,7 +175,7 @@ END $$;
 
 -- Finish a claimed batch. Returns the rows changed.
 CREATE FUNCTION drover.finish_batch(p_migration integer, p_number bigint, p_worker text, p_lane text) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_changed bigint := current_setting('drover.changed')::bigint;
   v_skipped bigint;
@@ -187,7 +190,7 @@ END $$;
 
 -- Keep the first p_rows of a claimed list for this transaction, where it has more; drover.next then says so.
 CREATE FUNCTION drover.slice_list(p_migration integer, p_number bigint, p_rows integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   b record;
 BEGIN
@@ -209,7 +212,7 @@ LANGUAGE sql AS $$ SELECT coalesce(nullif(pg_catalog.current_setting(p_setting, 
 -- transaction paused.
 CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_rows integer,
                                     OUT changed bigint, OUT more boolean, OUT paused bigint)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_next text[] := nullif(current_setting('drover.next', true), '');
 BEGIN
@@ -235,7 +238,7 @@ END $$;
 -- the even keys' rows were, and new versions stay in them. One right after the other, the two turns of a page would be too close: a transaction
 -- that began before the end of the first still keeps the old rows.
 CREATE FUNCTION drover.take_turn(p_migration integer, p_number bigint, p_turn integer, p_rows integer) RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_rows  integer := (SELECT rows + rows_changed FROM drover.batches WHERE migration_id = p_migration AND number = p_number);
   v_parts integer := greatest((v_rows + 2 * p_rows - 1) / (2 * p_rows), 2);
@@ -259,7 +262,7 @@ END $$;
 
 -- Finish a turn: as a slice of as many rows as it changed; and the batch, if it was all that the scan found.
 CREATE FUNCTION drover.finish_turn(p_migration integer, p_number bigint, p_worker text, p_lane text, OUT changed bigint, OUT more boolean)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_changed integer := current_setting('drover.changed');
 BEGIN
@@ -277,7 +280,7 @@ $$;
 
 -- Finish a claimed run of row jobs, and count it for its window. Returns the rows changed.
 CREATE FUNCTION drover.finish_run(p_migration integer, p_lane text, p_jobs integer, p_window bigint) RETURNS bigint
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_changed bigint := drover.finish_rows(p_migration, p_lane, p_jobs);
 BEGIN

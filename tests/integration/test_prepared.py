@@ -124,3 +124,24 @@ def test_a_column_that_gets_another_type_meanwhile(pg, drover):
     worker.wait()
     assert state(pg, "m")[0] == "complete" and "cached plan must not change result type" in pg.server.log()
     done_once(pg)
+
+
+def test_plans_made_while_there_were_few_batches_do_no_harm_where_there_are_many(pg, drover):
+    """Steps of the user's run with the planner as it is; for six batches it would read the ledger as a whole, batch by batch."""
+    drover.run("init")
+    drover.run("config", "throttle=off")
+    worker = drover.worker("--concurrency", "1")
+
+    def done(table, rows):
+        pg.sql(f"CREATE TABLE {table} (id int PRIMARY KEY, n int NOT NULL DEFAULT 0); INSERT INTO {table} SELECT g FROM generate_series(1, {rows}) g; ANALYZE {table}")
+        drover.run("produce", drover.migration(table, f"-- drover: table {table}\n-- drover: pending n = 0\n-- drover: batch-size 10\n-- drover: backfill\n"
+                                               f"UPDATE {table} SET n = 1 FROM :batch b WHERE {table}.id = b.id{BY_STEPS}"), "--wait")
+
+    done("few", 60)
+    pg.sql("ANALYZE drover.batches")
+    done("few_more", 60)
+    done("many", 5000)
+    worker.terminate()
+    worker.wait()
+    wait_for(lambda: pg.value("SELECT n_tup_upd >= 512 FROM pg_stat_user_tables WHERE relid = 'drover.batches'::regclass"), "the statistics")
+    assert pg.value("SELECT seq_scan < 200 FROM pg_stat_user_tables WHERE relid = 'drover.batches'::regclass")
