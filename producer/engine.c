@@ -19,6 +19,7 @@
 #define SOON_MS 20      /* the same while the workers are about to see who else is at work ... */
 #define CAREFUL_MS 1000 /* ... for so long */
 #define SCAN_REST 3     /* after a window, while the fleet gives way: in times of what it took */
+#define REST_MS 200     /* between looks for the end, while it gives way */
 #define DEPTH_MS 15     /* between looks at the backlog while it is too high */
 #define BYTES_MS 1000   /* between looks at its memory */
 #define BUSY_MS 500     /* after a lock or a cancelled statement */
@@ -100,6 +101,14 @@ static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 	return 0;
 }
 
+/* @ms, or the time until where the migration stands is to be looked at, if that is less. */
+static uint64_t until_look(const struct engine *e, uint64_t ms)
+{
+	uint64_t since = engine_now() - e->looked_ms, left = since < LOOK_MS ? LOOK_MS - since : 0;
+
+	return ms < left ? ms : left;
+}
+
 static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct err *err)
 {
 	enum finish what = FINISH_WORKING;
@@ -115,7 +124,7 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 		return rc;
 	}
 	e->note[0] = '\0';
-	*ret_sleep_ms = charge_gives_way(&e->charge) ? FINISH_IDLE_MS * 4 : e->finisher.idle_ms;
+	*ret_sleep_ms = until_look(e, charge_gives_way(&e->charge) && e->finisher.idle_ms < REST_MS ? REST_MS : e->finisher.idle_ms);
 	switch (what) {
 	case FINISH_SWEPT:
 		audit_pushed(&e->audit, e->charge.at.push_seq);

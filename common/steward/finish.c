@@ -19,7 +19,6 @@ void finisher_init(struct finisher *f, struct charge *c)
 {
 	memset(f, 0, sizeof(*f));
 	f->charge = c;
-	f->idle_ms = FINISH_IDLE_MS;
 	scan_init(&f->sweep, c, true);
 }
 
@@ -136,7 +135,7 @@ int finish_windows(struct finisher *f, bool last, struct err *err)
 	int rc;
 
 	/* Near the end each look begins with the windows that were counted. */
-	if (!c->row_mode || (!due && !(last && f->idle_ms < FINISH_IDLE_MS)))
+	if (!c->row_mode || (!due && !(last && f->idle_ms < FORESIGHT_NEAR_MS)))
 		return 0;
 	rc = close_counted(f, err);
 	if (rc != 0 || !due)
@@ -189,18 +188,15 @@ static int look(struct finisher *f, struct err *err)
 	CLEANUP(pg_result_freep) PGresult *res = NULL;
 	char id[16], few[16];
 	const char *params[] = { id, few };
-	int64_t incomplete;
 	int rc;
 
 	snprintf(id, sizeof(id), "%d", f->charge->id);
-	snprintf(few, sizeof(few), "%d", FINISH_FEW + 1);
+	snprintf(few, sizeof(few), "%d", FORESIGHT_MOST + 1);
 	rc = pg_exec(f->charge->pg, SQL_FINISH_LOOK, 2, params, &res, err);
 	if (rc != 0)
 		return rc;
-	incomplete = pg_i64(res, 0, "incomplete");
-	f->idle_ms = incomplete <= FINISH_NEAR && incomplete != f->incomplete ? FINISH_SOON_MS : f->idle_ms * 2;
-	f->idle_ms = f->idle_ms < FINISH_IDLE_MS ? f->idle_ms : FINISH_IDLE_MS;
-	f->incomplete = incomplete;
+	f->incomplete = pg_i64(res, 0, "incomplete");
+	f->idle_ms = foresight_look(&f->foresight, f->incomplete, clock_now_ms(clock_system()));
 	f->waiting = pg_bool(res, 0, "waiting");
 	return 0;
 }
@@ -279,30 +275,30 @@ static int complete(struct finisher *f, enum finish *ret, struct err *err)
 	return 0;
 }
 
-/* No sweep is under way: is another one needed, and may it begin? What the last look said may be from before the last sweep's end. */
+/* No sweep is under way: is another one needed, and may it begin? Each row that a sweep finds is looked up among unfinished batches: first they are done. */
 static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, struct err *err)
 {
 	const struct charge_state *at = &f->charge->at;
-	int rc = charge_look(f->charge, err);
-	bool stuck = at->sweep_stuck >= FINISH_STUCK;
+	bool stuck;
+	int rc;
 
+	*ret = FINISH_WORKING;
+	if (f->incomplete > 0)
+		return 0;
+	/* What is known of it may be from before the last sweep's end. */
+	rc = charge_look(f->charge, err);
 	if (rc != 0)
 		return rc;
+	stuck = at->sweep_stuck >= FINISH_STUCK;
 	if (!charge_runs(f->charge)) {
 		*ret = FINISH_STOPPED;
 		return 0;
 	}
-	if (f->charge->ledger_only || at->row_limit > 0 || (at->sweep > 0 && at->sweep_found == 0)) {
-		if (f->incomplete > 0 || f->waiting) {
-			*ret = FINISH_WORKING;
-			return 0;
-		}
-		return complete(f, ret, err);
-	}
-	/* A sweep has to look each row that it finds up among the incomplete batches: first they are done. */
-	if (f->incomplete > 0 || room == 0)
-		*ret = FINISH_WORKING;
-	else if (stuck && at->sweep_done_s < FINISH_STUCK_PAUSE_S)
+	if (f->charge->ledger_only || at->row_limit > 0 || (at->sweep > 0 && at->sweep_found == 0))
+		return f->waiting ? 0 : complete(f, ret, err);
+	if (room == 0)
+		return 0;
+	if (stuck && at->sweep_done_s < FINISH_STUCK_PAUSE_S)
 		*ret = FINISH_STUCK_;
 	else if (at->sweep > 0 && at->sweep_done_s < FINISH_PAUSE_S)
 		*ret = FINISH_PAUSING;

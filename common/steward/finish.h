@@ -13,12 +13,9 @@
 #include "core/err.h"
 #include "core/util.h"
 #include "steward/charge.h"
+#include "steward/foresight.h"
 #include "steward/scan.h"
 
-#define FINISH_FEW 100            /* incomplete batches: not counted further */
-#define FINISH_NEAR 16            /* incomplete batches: the end may be milliseconds away */
-#define FINISH_SOON_MS 5          /* from a look at these that found something new to the next; twice as long after each that did not ... */
-#define FINISH_IDLE_MS 50         /* ... up to this */
 #define FINISH_PAUSE_S 1.0        /* between two sweeps */
 #define FINISH_STUCK 3            /* sweeps in a row that found no less than the one before: the application still writes old rows */
 #define FINISH_STUCK_PAUSE_S 60.0 /* between two sweeps from then on */
@@ -37,11 +34,12 @@ enum finish {
 struct finisher {
 	struct charge *charge; /* borrowed */
 	struct scan sweep;
+	struct foresight foresight;
 	uint64_t closed_ms;     /* clock_now_ms of the last look for windows to close ... */
 	uint64_t close_took_ms; /* ... and how long it took */
 	/* as of the last step */
-	int64_t incomplete; /* batches, FINISH_FEW + 1 at most */
-	uint64_t idle_ms;   /* until there may be something new */
+	int64_t incomplete; /* batches, FORESIGHT_MOST + 1 at most */
+	uint64_t idle_ms;   /* until the next step is worth it */
 	uint64_t closed;    /* windows, by this finisher */
 	uint64_t pushed;    /* jobs, by its sweeps */
 	int64_t gathered;   /* the last sweep that was tried in one pass */
