@@ -1,16 +1,16 @@
-"""Ten times the rows: the JSON backfill's rows/s must stay what they are; and what becomes of the one-shot UPDATE's."""
+"""Ten times the rows: the JSON backfill's rows/s must stay what they are; and what becomes of the one-shot UPDATE's, and of bare ranges'."""
 
 from kit import Tables, chart, sides
 from kit.report import median, quartiles, spread
 from kit.workloads import WORKLOADS
 
 MODES = ["json-batch", "json-row"]
-SIDES = {"one-shot": sides.one_shot, "Drover": sides.drover}
+SIDES = {"one-shot": sides.one_shot, "bare ranges": sides.ranges, "Drover": sides.drover}
 
 
 def options(add):
     add("--growth", type=int, default=10, metavar="N", help="so many times --rows")
-    add("--growth-repeats", type=int, default=3, metavar="N", help="rounds, each with both sizes and both sides")
+    add("--growth-repeats", type=int, default=3, metavar="N", help="rounds, each with both sizes and all sides")
     add("--growth-modes", default=",".join(MODES), metavar="A,B", help="workloads of speed")
 
 
