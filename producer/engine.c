@@ -38,6 +38,14 @@ static int look(struct engine *e, struct err *err)
 	return rc;
 }
 
+/* The ms until the next look is due, of looks that are @every_ms apart; 0: it is. */
+static uint64_t look_in(const struct engine *e, uint64_t every_ms)
+{
+	uint64_t since = engine_now() - e->looked_ms;
+
+	return since < every_ms ? every_ms - since : 0;
+}
+
 static bool is_careful(const struct engine *e)
 {
 	return engine_now() < e->charge.careful_until_ms && charge_gives_way(&e->charge);
@@ -101,18 +109,10 @@ static int scan(struct engine *e, uint64_t *ret_sleep_ms, struct err *err)
 	return 0;
 }
 
-/* @ms, or the time until where the migration stands is to be looked at, if that is less. */
-static uint64_t until_look(const struct engine *e, uint64_t ms)
-{
-	uint64_t since = engine_now() - e->looked_ms, left = since < LOOK_MS ? LOOK_MS - since : 0;
-
-	return ms < left ? ms : left;
-}
-
 static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct err *err)
 {
 	enum finish what = FINISH_WORKING;
-	uint64_t jobs, before = e->finisher.pushed;
+	uint64_t jobs, due_ms, before = e->finisher.pushed;
 	int rc = room(e, &jobs, err);
 
 	if (rc == 0)
@@ -124,7 +124,9 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 		return rc;
 	}
 	e->note[0] = '\0';
-	*ret_sleep_ms = until_look(e, charge_gives_way(&e->charge) && e->finisher.idle_ms < REST_MS ? REST_MS : e->finisher.idle_ms);
+	*ret_sleep_ms = charge_gives_way(&e->charge) && e->finisher.idle_ms < REST_MS ? REST_MS : e->finisher.idle_ms;
+	due_ms = look_in(e, LOOK_MS);
+	*ret_sleep_ms = *ret_sleep_ms < due_ms ? *ret_sleep_ms : due_ms;
 	switch (what) {
 	case FINISH_SWEPT:
 		audit_pushed(&e->audit, e->charge.at.push_seq);
@@ -137,7 +139,7 @@ static int sweep(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct
 			 e->blocker[0] != '\0' ? e->blocker : "older transactions");
 		break;
 	case FINISH_WORKING:
-		if (e->finisher.waiting && e->finisher.incomplete == 0)
+		if (e->finisher.waiting && e->finisher.foresight.left == 0)
 			snprintf(e->note, sizeof(e->note), "rows are waiting for their next attempt");
 		break;
 	case FINISH_STUCK_:
@@ -208,7 +210,7 @@ static int turn(struct engine *e, uint64_t *ret_sleep_ms, bool *ret_end, struct 
 	int rc = 0;
 
 	*ret_sleep_ms = 0;
-	if (engine_now() - e->looked_ms >= (is_careful(e) ? SOON_MS : LOOK_MS))
+	if (look_in(e, is_careful(e) ? SOON_MS : LOOK_MS) == 0)
 		rc = look(e, err);
 	if (rc == 0)
 		rc = engine_count(e, false, err);

@@ -195,8 +195,7 @@ static int look(struct finisher *f, struct err *err)
 	rc = pg_exec(f->charge->pg, SQL_FINISH_LOOK, 2, params, &res, err);
 	if (rc != 0)
 		return rc;
-	f->incomplete = pg_i64(res, 0, "incomplete");
-	f->idle_ms = foresight_look(&f->foresight, f->incomplete, clock_now_ms(clock_system()));
+	f->idle_ms = foresight_look(&f->foresight, pg_i64(res, 0, "incomplete"), clock_now_ms(clock_system()));
 	f->waiting = pg_bool(res, 0, "waiting");
 	return 0;
 }
@@ -219,7 +218,7 @@ static int sweep_on(struct finisher *f, uint64_t room, struct err *err)
 	struct charge *c = f->charge;
 	bool through = false;
 
-	if (c->sweep_cursor == NULL && f->incomplete == 0 && f->gathered != c->at.sweep) {
+	if (c->sweep_cursor == NULL && f->foresight.left == 0 && f->gathered != c->at.sweep) {
 		int rc = scan_gather(&f->sweep, room, &through, err);
 
 		f->gathered = c->at.sweep;
@@ -283,7 +282,7 @@ static int between_sweeps(struct finisher *f, uint64_t room, enum finish *ret, s
 	int rc;
 
 	*ret = FINISH_WORKING;
-	if (f->incomplete > 0)
+	if (f->foresight.left > 0)
 		return 0;
 	/* What is known of it may be from before the last sweep's end. */
 	rc = charge_look(f->charge, err);

@@ -34,16 +34,15 @@ enum finish {
 struct finisher {
 	struct charge *charge; /* borrowed */
 	struct scan sweep;
-	struct foresight foresight;
-	uint64_t closed_ms;     /* clock_now_ms of the last look for windows to close ... */
-	uint64_t close_took_ms; /* ... and how long it took */
+	struct foresight foresight; /* of incomplete batches and open windows, as of the last step */
+	uint64_t closed_ms;         /* clock_now_ms of the last look for windows to close ... */
+	uint64_t close_took_ms;     /* ... and how long it took */
 	/* as of the last step */
-	int64_t incomplete; /* batches, FORESIGHT_MOST + 1 at most */
-	uint64_t idle_ms;   /* until the next step is worth it */
-	uint64_t closed;    /* windows, by this finisher */
-	uint64_t pushed;    /* jobs, by its sweeps */
-	int64_t gathered;   /* the last sweep that was tried in one pass */
-	bool waiting;       /* replays or retries are on their way */
+	uint64_t idle_ms; /* until the next step is worth it */
+	uint64_t closed;  /* windows, by this finisher */
+	uint64_t pushed;  /* jobs, by its sweeps */
+	int64_t gathered; /* the last sweep that was tried in one pass */
+	bool waiting;     /* replays or retries are on their way */
 };
 
 void finisher_init(struct finisher *f, struct charge *c);

@@ -204,7 +204,7 @@ static int finish(struct ward *w, uint64_t until_ms, struct steward_report *repo
 		report->completed++;
 	/* Soon: a sweep under way, or the last jobs, after which there is something to do. */
 	report->again = report->again || what == FINISH_SWEPT || what == FINISH_PAUSING ||
-			(what == FINISH_WORKING && f->incomplete <= FORESIGHT_MOST && w->charge.at.scan_done);
+			(what == FINISH_WORKING && f->foresight.left <= FORESIGHT_MOST && w->charge.at.scan_done);
 	return rc;
 }
 
