@@ -100,8 +100,14 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	r->mig->commits++;
 	r->mig->committed_ms = worker_now();
 	l->changed = a->changed > 0 ? (uint64_t)a->changed : 0;
-	if (r->kind == JOB_BATCH || r->kind == JOB_LIST)
-		rows = !a->more ? a->claimed_rows : r->slice_rows > 0 ? r->slice_rows : l->changed;
+	if (r->kind == JOB_BATCH || r->kind == JOB_LIST) {
+		/* At the end of one done in parts, what the ledger has left may be too many by the rows that were skipped. */
+		bool whole = !a->more && r->slice_rows == 0 && r->turn == 0;
+
+		rows = whole ? a->claimed_rows : a->did;
+		if (rows < r->slice_rows / 2)
+			rows = 0; /* it went over rows that others had done, which says nothing of what a row takes */
+	}
 	if (r->kind != JOB_FAILED)
 		pace_note(&r->mig->pace, rows, l->worked_us);
 }

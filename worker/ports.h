@@ -52,6 +52,7 @@ struct tx_answer {
 	unsigned claimed_rows, failures; /* WORK: of the batch, as its claim said, also after success; 0 rows: it did not */
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
+	unsigned did;                               /* WORK: of a slice or a turn: its rows, changed or skipped */
 	uint64_t paused_us;                         /* WORK: of a slice in pieces: for others, between them */
 	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */

@@ -201,39 +201,35 @@ static void claim_failed(struct tx *t, const struct job_run *r, bool is_marked)
 /* Of a batch that is larger than a transaction should be, the first part. */
 static void slice(struct tx *t, const struct job_run *r)
 {
-	if (r->slice_rows == 0)
-		return;
+	const struct plan *p = r->mig->plan;
+
 	snprintf(t->slice, sizeof(t->slice), "%" PRIu64, r->slice_rows);
+	snprintf(t->piece_rows, sizeof(t->piece_rows), "%" PRIu64, r->pieces > 0 ? r->slice_rows / r->pieces : 0);
 	if (r->kind == JOB_LIST) {
 		step(t, POLICY_CLAIM, 0, "SELECT drover.slice_list($1, $2, $3)", 3, r->mig->id_text, t->number, t->slice);
-	} else if (r->pieces > 0) {
-		snprintf(t->piece_rows, sizeof(t->piece_rows), "%" PRIu64, r->slice_rows / r->pieces);
-		step(t, POLICY_TRANSFORM, 0, r->mig->plan->pieces_range, 2, t->slice, t->piece_rows);
-	} else {
-		step(t, POLICY_TRANSFORM, 0, r->mig->plan->slice_range, 1, t->slice);
+		return;
 	}
+	step(t, POLICY_CLAIM, 0, "SELECT drover.take_slice($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, t->slice, t->piece_rows,
+	     flag(p->turns));
+	step(t, POLICY_TRANSFORM, 0, r->pieces > 0 ? p->pieces_range : p->slice_range, 0);
 }
 
 /* The script over each piece of a slice. */
 static void by_pieces(struct tx *t, const struct job_run *r)
 {
 	for (unsigned i = 0; i < r->pieces; i++) {
-		snprintf(t->piece[i], sizeof(t->piece[i]), "%u", i + 1);
-		step(t, POLICY_FINISH, 0, SQL_WORKER_PIECE, 1, t->piece[i]);
+		step(t, POLICY_FINISH, 0, SQL_WORKER_PIECE, 0);
 		statements(t, &r->mig->plan->range);
 	}
 	constraints(t);
 }
 
 /* Of a range that is done by turns, what this transaction does. */
-static bool turn(struct tx *t, const struct job_run *r)
+static void turn(struct tx *t, const struct job_run *r)
 {
-	if (r->kind != JOB_BATCH || r->slice_rows > 0 || !r->mig->plan->turns)
-		return false;
 	snprintf(t->turn, sizeof(t->turn), "%u", r->turn);
 	snprintf(t->slice, sizeof(t->slice), "%" PRIu64, mig_batch_size(r->mig));
 	step(t, POLICY_CLAIM, 0, "SELECT drover.take_turn($1, $2, $3, $4)", 4, r->mig->id_text, t->number, t->turn, t->slice);
-	return true;
 }
 
 static void build_work(struct tx *t, const struct job_run *r, const struct tx_who *who)
@@ -241,7 +237,7 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 	const struct mig *m = r->mig;
 
 	bool run = m->plan->run.n > 0 && mig_is_run(r->entries, r->n);
-	bool by_turns;
+	bool by_turns = r->kind == JOB_BATCH && r->slice_rows == 0 && m->plan->turns;
 
 	begin(t);
 	full_settings(t, m, who);
@@ -255,8 +251,10 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		claim_failed(t, r, r->marked);
 	else
 		claim_batch(t, r, r->marked);
-	slice(t, r);
-	by_turns = turn(t, r);
+	if (r->slice_rows > 0)
+		slice(t, r);
+	else if (by_turns)
+		turn(t, r);
 	if (r->pieces > 0)
 		by_pieces(t, r);
 	else if (run)
@@ -269,12 +267,9 @@ static void build_work(struct tx *t, const struct job_run *r, const struct tx_wh
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_run($1, $2, $3, $4)", 4, m->id_text, who->lane, t->count, t->number);
 	else if (r->kind == JOB_ROW || r->kind == JOB_FAILED)
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_rows($1, $2, $3)", 3, m->id_text, who->lane, t->count);
-	else if (r->slice_rows > 0)
+	else if (r->slice_rows > 0 || by_turns)
 		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.finish_slice($1, $2, $3, $4, $5)", 5, m->id_text, t->number, who->worker,
-		     who->lane, t->slice);
-	else if (by_turns)
-		step(t, POLICY_FINISH, 1, "SELECT * FROM drover.finish_turn($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker,
-		     who->lane);
+		     who->lane, flag(by_turns));
 	else
 		step(t, POLICY_FINISH, 1, "SELECT drover.finish_batch($1, $2, $3, $4)", 4, m->id_text, t->number, who->worker, who->lane);
 	commit(t);

@@ -31,8 +31,7 @@ struct tx {
 	uint64_t query_timeout_ms;         /* an answer later than this is a time-out of ours */
 	const char *params[TX_PARAMS_MAX]; /* of the settings and of our own statements */
 	unsigned nparams;
-	char number[24], count[24], ways[8], slice[24], piece_rows[24], piece[THROTTLE_PIECES_MAX][12], turn[12], delay[24], percent[12],
-		window[12], lease[24];
+	char number[24], count[24], ways[8], slice[24], piece_rows[24], turn[12], delay[24], percent[12], window[12], lease[24];
 	char mark[224];                                 /* names the run, among all that ever were */
 	struct buf windows, claims, column, item, json; /* parameters, and what they are made of */
 	struct buf error, message, statement;           /* of an answer */

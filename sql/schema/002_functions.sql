@@ -9,10 +9,11 @@
 -- Steps hand values on in transaction-local settings: drover.first and drover.last (a range), drover.run_first and drover.run_last (a part of
 -- it), drover.except1..4 (keys within it that are left out), drover.claim1..4 (keys claimed, an array per column), drover.keys1..4 (those of
 -- them that are pending), drover.windows (the window of each key claimed), drover.batch (number of the batch claimed, or of the one it was
--- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed, drover.left, drover.failed, drover.row,
--- drover.next (the key at which the rest of a batch begins that is done in slices or by turns), drover.even (1: of a range the even keys alone),
--- drover.piece_starts and drover.piece_ends (keys, of a slice with pauses in it), drover.changed_before and drover.left_before (by the pieces
--- before this one), drover.pause_begun, drover.paused (microseconds, for others).
+-- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed (rows, so far), drover.left (one of them
+-- that is still pending), drover.failed, drover.row, drover.next (the key at which the rest of a batch begins that is done in slices or by
+-- turns), drover.slice_rows (of a slice; empty: as many as are changed), drover.even (1: of a range the even keys alone), and of a slice with
+-- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.changed_before (by
+-- those before it), drover.pause_begun, drover.paused (microseconds, for others).
 -- The migration's settings have statements planned for each transaction, and the script may leave the planner as its user has it. Functions that
 -- look up rows by their primary keys alone, in nearly every transaction, keep their plans instead: without a scan of the whole table, which
 -- seems cheap while there are few batches, and would stay for as long as the connection.
@@ -79,7 +80,8 @@ BEGIN
   END IF;
   PERFORM set_config('drover.first', b.first_key::text, true), set_config('drover.last', b.last_key::text, true),
           set_config('drover.batch', coalesce(b.root, p_number)::text, true), set_config('drover.even', '0', true),
-          set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true);
+          set_config('drover.changed', '0', true), set_config('drover.left', '', true), set_config('drover.row', '', true),
+          set_config('drover.slice_rows', '', true);
   IF p_listed THEN
     PERFORM drover.set_claim(b.keys, cardinality(b.first_key)),
             set_config('drover.windows', array_fill(coalesce(b.root, p_number), ARRAY[cardinality(b.keys) / cardinality(b.first_key)])::text, true);
@@ -196,6 +198,7 @@ DECLARE
 BEGIN
   SELECT keys, cardinality(first_key) AS columns, coalesce(root, number) AS root INTO b
     FROM drover.batches WHERE migration_id = p_migration AND number = p_number;
+  PERFORM set_config('drover.slice_rows', p_rows::text, true);
   IF cardinality(b.keys) > p_rows * b.columns THEN
     PERFORM drover.set_claim(b.keys[:p_rows * b.columns], b.columns),
             set_config('drover.windows', array_fill(b.root, ARRAY[p_rows])::text, true),
@@ -207,28 +210,64 @@ END $$;
 CREATE FUNCTION drover.number_of(p_setting text) RETURNS bigint
 LANGUAGE sql AS $$ SELECT coalesce(nullif(pg_catalog.current_setting(p_setting, true), ''), '0')::bigint $$;
 
--- Finish what this transaction did of a claimed batch, p_rows of it at most: all of it unless drover.next says where the rest begins, which
--- stays queued as a smaller batch under the same number. Returns the rows changed, whether there is a rest, and for how many microseconds this
--- transaction paused.
-CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_rows integer,
-                                    OUT changed bigint, OUT more boolean, OUT paused bigint)
+-- Of a claimed range this transaction does p_rows at most, with a pause before each p_piece_rows of them (0: without). The migration's `slice` or
+-- `pieces` finds where they end; or this, if p_numbers says that keys are whole numbers of one column and, by the ledger, at least every other
+-- one is a row's: without a look at the rows, of which there may be none then, or twice as many. The slice has as many rows as are changed.
+CREATE FUNCTION drover.take_slice(p_migration integer, p_number bigint, p_rows integer, p_piece_rows integer, p_numbers boolean) RETURNS void
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+DECLARE
+  v_first numeric;
+  v_last  numeric;
+  v_rows  integer;
+  v_step  numeric;
+  v_n     integer := CASE p_piece_rows WHEN 0 THEN 1 ELSE p_rows / p_piece_rows END;
+BEGIN
+  PERFORM set_config('drover.slice_rows', p_rows::text, true), set_config('drover.piece_rows', p_piece_rows::text, true);
+  IF NOT p_numbers THEN
+    RETURN;
+  END IF;
+  v_first := (current_setting('drover.first')::text[])[1];
+  v_last := (current_setting('drover.last')::text[])[1];
+  v_rows := (SELECT rows FROM drover.batches WHERE migration_id = p_migration AND number = p_number);
+  IF v_last - v_first >= 2 * v_rows THEN
+    RETURN;
+  END IF;
+  v_step := greatest(ceil((v_last - v_first + 1) * (p_rows / v_n) / v_rows), p_rows / v_n);
+  PERFORM set_config('drover.slice_rows', '', true),
+          set_config('drover.next', CASE WHEN v_first + v_n * v_step <= v_last THEN ARRAY[v_first + v_n * v_step]::text ELSE '' END, true);
+  IF p_piece_rows = 0 THEN
+    PERFORM set_config('drover.last', ARRAY[least(v_first + v_step - 1, v_last)]::text, true);
+    RETURN;
+  END IF;
+  PERFORM set_config('drover.piece_starts', array_agg(ARRAY[k]::text ORDER BY k)::text, true),
+          set_config('drover.piece_ends', array_agg(ARRAY[least(k + v_step - 1, v_last)]::text ORDER BY k)::text, true)
+     FROM generate_series(v_first, least(v_first + (v_n - 1) * v_step, v_last), v_step) AS k;
+END $$;
+
+-- Finish what this transaction did of a claimed batch: all of it unless drover.next says where the rest begins, which stays queued as a smaller
+-- batch under the same number; and of a turn (p_turn), whose rest may be without even keys, unless it changed all that the scan found. It did
+-- drover.slice_rows, or if that is empty, as many as it changed. Returns the rows changed, whether there is a rest, the rows done, and for how many
+-- microseconds this transaction paused.
+CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_turn boolean,
+                                    OUT changed bigint, OUT more boolean, OUT did integer, OUT paused bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_next text[] := nullif(current_setting('drover.next', true), '');
 BEGIN
-  changed := drover.number_of('drover.changed_before') + drover.number_of('drover.changed');
-  PERFORM set_config('drover.changed', changed::text, true),
-          set_config('drover.left', coalesce(nullif(current_setting('drover.left_before', true), ''), current_setting('drover.left')), true);
-  more := v_next IS NOT NULL;
+  changed := current_setting('drover.changed');
+  did := changed;
   paused := drover.number_of('drover.paused');
+  more := v_next IS NOT NULL
+          AND NOT (p_turn AND EXISTS (SELECT FROM drover.batches WHERE migration_id = p_migration AND number = p_number AND rows <= changed));
   IF NOT more THEN
     PERFORM drover.finish_batch(p_migration, p_number, p_worker, p_lane);
     RETURN;
   END IF;
-  PERFORM drover.count_rows(p_migration, p_lane, 0, p_rows - changed);
+  did := coalesce(nullif(current_setting('drover.slice_rows'), '')::integer, changed);
+  PERFORM drover.count_rows(p_migration, p_lane, 0, did - changed);
   UPDATE drover.batches
-     SET first_key = v_next, keys = keys[p_rows * cardinality(v_next) + 1 :], rows = greatest(rows - p_rows, 1),
-         rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(p_rows - changed, 0), worker = p_worker,
+     SET first_key = v_next, keys = keys[did * cardinality(v_next) + 1 :], rows = greatest(rows - did, 1),
+         rows_changed = rows_changed + changed, rows_skipped = rows_skipped + greatest(did - changed, 0), worker = p_worker,
          started_at = transaction_timestamp(), conflict_since = NULL
    WHERE migration_id = p_migration AND number = p_number;
 END $$;
@@ -258,18 +297,6 @@ BEGIN
   END IF;
   PERFORM set_config('drover.first', ARRAY[v_first]::text, true), set_config('drover.even', v_even::integer::text, true),
           set_config('drover.last', ARRAY[least(v_first + v_step - 1, v_last)]::text, true);
-END $$;
-
--- Finish a turn: as a slice of as many rows as it changed; and the batch, if it was all that the scan found.
-CREATE FUNCTION drover.finish_turn(p_migration integer, p_number bigint, p_worker text, p_lane text, OUT changed bigint, OUT more boolean)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
-DECLARE
-  v_changed integer := current_setting('drover.changed');
-BEGIN
-  IF EXISTS (SELECT FROM drover.batches WHERE migration_id = p_migration AND number = p_number AND rows <= v_changed) THEN
-    PERFORM set_config('drover.next', '', true);
-  END IF;
-  SELECT s.changed, s.more INTO changed, more FROM drover.finish_slice(p_migration, p_number, p_worker, p_lane, v_changed) AS s;
 END $$;
 
 -- Finish claimed row jobs or dead letters. Returns the rows changed.

@@ -37,6 +37,19 @@ def test_slow_rows_are_done_in_short_transactions_each_once(pg, drover, kind, fi
         assert pg.sql("SELECT count(*), sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(1, ROWS, 0)]
 
 
+def test_a_stretch_that_others_have_done_says_nothing_of_what_rows_take(pg, drover):
+    table(pg, rows=6000)
+    drover.run("init")
+    drover.run("config", "target_ms=200", "throttle=off")
+    path = drover.migration("m", "-- drover: table t\n" + FILES["pending"])
+    queue(drover, path)
+    pg.sql("ALTER TABLE t DISABLE TRIGGER f; UPDATE t SET n = 5 WHERE id BETWEEN 1000 AND 4500; ALTER TABLE t ENABLE TRIGGER f")
+    finish(drover, path)
+    assert pg.value(PER_TRANSACTION) <= 400
+    assert rows_done(pg, "m") == 6000 - 3501
+    assert pg.sql("SELECT sum(rows_changed)::int, sum(rows_skipped)::int FROM drover.batches") == [(6000 - 3501, 3501)]
+
+
 def test_a_size_that_was_set_is_kept(pg, drover):
     table(pg)
     drover.run("init")

@@ -417,6 +417,45 @@ def test_the_general_form_sees_the_one_row_that_does_not_converge_and_none_that_
         p.batch(number)
 
 
+# Keys, how many rows a slice has, in pieces of how many; and where its pieces begin and end and what is left begins, if keys alone tell that.
+SLICES = {
+    "each number": ("g", 30, 10, ["1-10", "11-20", "21-30"], 31),
+    "without pauses": ("g", 30, 0, ["1-30"], 31),
+    "more than there is": ("g", 150, 30, ["1-30", "31-60", "61-90", "91-100"], None),
+    "to the end": ("g", 100, 50, ["1-50", "51-100"], None),
+    "every other number": ("2 * g", 30, 10, ["2-21", "22-41", "42-61"], 62),
+    "the last numbers there are": ("9223372036854775707 + g", 120, 60, ["9223372036854775708-9223372036854775767", "9223372036854775768-9223372036854775807"], None),
+    "the first ones": ("-9223372036854775809 + g::numeric", 30, 0, ["-9223372036854775808--9223372036854775779"], -9223372036854775778),
+    "every third number": ("3 * g", 30, 10, None, None),
+    "two heaps": ("g + g / 51 * 1000", 30, 10, None, None),
+}
+
+
+@pytest.mark.parametrize("kind", SLICES)
+def test_a_slice_of_numbers_that_lie_close_together_is_cut_by_keys(pg, plan, kind):
+    key, rows, piece, pieces, rest = SLICES[kind]
+    pg.sql(f"CREATE TABLE t (id bigint PRIMARY KEY, v int); INSERT INTO t SELECT {key} FROM generate_series(1, 100) g")
+    p = plan("-- drover: table t\n-- drover: set v = 1\n")
+    p.scan(batch=100)
+    number = p.batches()[0][0]
+    s = p.begin()
+    s.exec("SELECT drover.claim_batch($1, $2, $3, false, false)", p.id, number, p.revision)
+    s.exec("SELECT drover.take_slice($1, $2, $3, $4, true)", p.id, number, rows, piece)
+    ends = ("piece_starts", "piece_ends") if piece else ("first", "last")
+    look = "SELECT " + ", ".join(f"current_setting('drover.{name}', true) AS {name}" for name in ("slice_rows", "next", *ends))
+    taken = s.exec(look)[0]
+    s.exec(p.statements["pieces_range" if piece else "slice_range"])
+    found = s.exec(look)[0]
+    if pieces is None:
+        assert taken["slice_rows"] == str(rows) and found["next"] == "{" + str(pg.sql("SELECT id FROM t ORDER BY id")[rows][0]) + "}"
+    else:
+        assert found == taken, "it is not looked for once more"
+        keys = [re.findall(r"-?\d+", taken[name]) for name in ends]
+        assert ["-".join(pair) for pair in zip(*keys)] == pieces
+        assert (taken["slice_rows"], taken["next"]) == ("", f"{{{rest}}}" if rest else "")
+    s.exec("ROLLBACK")
+
+
 NUMBERS = {
     "all": ("bigint", "SELECT g FROM generate_series(1, 80) g", [10] * 8),
     "below zero": ("int", "SELECT g FROM generate_series(-60, 19) g", [10] * 8),

@@ -142,7 +142,7 @@ class Plan:
             s.exec("SELECT drover.claim_batch($1, $2, $3, false, false)", self.id, number, self.revision)
             s.exec("SELECT drover.take_turn($1, $2, $3, $4)", self.id, number, turn, rows)
             self.script(s, "range")
-            done = s.exec("SELECT * FROM drover.finish_turn($1, $2, 'w', 'w/0')", self.id, number)[0]
+            done = s.exec("SELECT * FROM drover.finish_slice($1, $2, 'w', 'w/0', true)", self.id, number)[0]
             return int(done["changed"]), done["more"] == "t"
 
         return self.transaction(work)
