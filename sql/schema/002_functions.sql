@@ -59,6 +59,11 @@ BEGIN
   END LOOP;
 END $$;
 
+-- How many rows a batch has, for whoever would bury the one that fails: of several keys it is never one, for rows that the application has put
+-- back to pending are in no count.
+CREATE FUNCTION drover.rows_of(b drover.batches) RETURNS integer
+LANGUAGE sql IMMUTABLE AS $$ SELECT CASE WHEN b.keys IS NULL AND b.first_key <> b.last_key THEN greatest(b.rows, 2) ELSE b.rows END $$;
+
 -- Claim a batch for this transaction. Waits for a predecessor whose commit is still on its way. Returns its rows and its failures so far.
 CREATE FUNCTION drover.claim_batch(p_migration integer, p_number bigint, p_revision integer, p_listed boolean, p_marked boolean,
                                    OUT claimed_rows integer, OUT failures integer)
@@ -67,8 +72,8 @@ DECLARE
   b record;
 BEGIN
   PERFORM drover.enter(p_migration, p_revision, false);
-  SELECT first_key, last_key, keys, root, state, marks, rows, retry_count, conflicts INTO b
-    FROM drover.batches WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
+  SELECT first_key, last_key, keys, root, state, marks, drover.rows_of(t) AS rows, retry_count, conflicts INTO b
+    FROM drover.batches AS t WHERE migration_id = p_migration AND number = p_number FOR NO KEY UPDATE;
   IF NOT FOUND OR b.state IN ('open', 'closed') OR (b.keys IS NOT NULL) <> p_listed THEN
     RAISE EXCEPTION 'there is no such batch' USING ERRCODE = 'DR004';
   END IF;
@@ -332,8 +337,8 @@ LANGUAGE sql AS $$
          conflict_since = CASE WHEN p_kind = 'conflict' THEN coalesce(b.conflict_since, now()) END,
          failed_at = now(), worker = p_worker, last_error = left(p_error, 2000)
    WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued'
-  RETURNING b.*)
-  SELECT n.state, n.rows, n.retry_count - n.conflicts, n.conflicts,
+  RETURNING b.*, drover.rows_of(b) AS several)
+  SELECT n.state, n.several, n.retry_count - n.conflicts, n.conflicts,
          n.losses + (CASE WHEN p_kind <> 'loss' OR n.root IS NULL THEN 0 ELSE (
            SELECT coalesce(sum(f.losses), 0) FROM drover.batches f
             WHERE f.migration_id = p_migration AND f.number <> p_number
@@ -357,7 +362,7 @@ $$;
 CREATE FUNCTION drover.mark_start(p_migration integer, p_number bigint, p_worker text, p_mark text, OUT starts integer, OUT rows integer)
 LANGUAGE sql AS $$
   UPDATE drover.batches AS b SET marks = array_append(array_remove(b.marks, p_mark), p_mark), worker = p_worker, started_at = now()
-   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued' RETURNING cardinality(b.marks), b.rows
+   WHERE b.migration_id = p_migration AND b.number = p_number AND b.state = 'queued' RETURNING cardinality(b.marks), drover.rows_of(b)
 $$;
 
 CREATE FUNCTION drover.mark_failed_start(p_migration integer, p_ids bigint[], p_mark text) RETURNS integer

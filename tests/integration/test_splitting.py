@@ -81,3 +81,18 @@ def test_a_lane_that_rests_for_long_leaves_the_parts_of_a_batch_to_others(pg, dr
     drover.run("config", "processing_interval_ms=")
     wait_for(lambda: state(pg, "m")[0] == "complete", lambda: f"it goes on: {state(pg, 'm')}; {worker!r}")
     assert dead(pg, "m") == [["1"]]
+
+
+@pytest.mark.parametrize("first", [198, 199, 200])
+def test_a_row_that_others_made_pending_again_does_not_die_of_its_neighbours_error(pg, drover, first):
+    """The ledger may have one row left of a range with two that are pending; 200 rows are the first transaction's."""
+    pg.sql(f"""CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT g FROM generate_series({first}, 400) g;
+               ALTER TABLE t ADD CHECK (id <> 400 OR v IS NULL); UPDATE t SET v = 9 WHERE id = 250""")
+    drover.run("init")
+    drover.run("config", "throttle=off")
+    path = drover.migration("m", "-- drover: table t\n-- drover: set v = 1\n")
+    queue(drover, path)
+    pg.sql("UPDATE t SET v = NULL WHERE id = 250")
+    finish(drover, path, worker=["--concurrency", 1], rc=DEAD)
+    assert dead(pg, "m") == [["400"]]
+    assert pg.sql("SELECT id FROM t WHERE v IS NULL") == [(400,)]
