@@ -160,7 +160,7 @@ static bool ask_plan(struct worker *w)
 	struct control *c = &w->control;
 	struct mig *m = next_to_load(w);
 	const char *const params[] = { m != NULL ? m->id_text : NULL };
-	const struct pg_step steps[] = { { SQL_WORKER_PLAN, 1, params, 1 } };
+	const struct pg_step steps[] = { { SQL_WORKER_PLAN, 1, params, 1, false } };
 
 	if (m == NULL)
 		return false;
@@ -330,7 +330,7 @@ static bool ask_poll(struct worker *w)
 	char fresh[24];
 	struct beat beat;
 	/* A pooler's server may carry another client's settings, read-only transactions among them. */
-	struct pg_step steps[4] = { { BEGIN_WRITING, 0, NULL, 0 } };
+	struct pg_step steps[4] = { { BEGIN_WRITING, 0, NULL, 0, false } };
 	unsigned n = 1;
 	struct mig *m;
 
@@ -349,11 +349,11 @@ static bool ask_poll(struct worker *w)
 	poll_params[3] = fresh;
 	if (w->named && beat_is_due(w)) {
 		beat_fill(w, &beat, worker_names_able(w, &able) ? able.data : poll_params[2]);
-		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat.params), beat.params, 0 };
+		steps[n++] = (struct pg_step){ SQL_WORKER_BEAT, ARRAY_SIZE(beat.params), beat.params, 0, false };
 	}
-	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, ARRAY_SIZE(poll_params), poll_params, 1 };
+	steps[n++] = (struct pg_step){ SQL_WORKER_POLL, ARRAY_SIZE(poll_params), poll_params, 1, false };
 	c->beating = n == 3;
-	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
+	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0, false };
 	c->step = CONTROL_POLL;
 	c->asked_ms = worker_now();
 	return pg_link_run(c->link, &c->op, steps, n, CONTROL_DEADLINE_MS) == 0;
@@ -375,7 +375,7 @@ static bool ask_lanes(struct worker *w)
 	struct control *c = &w->control;
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
 	const char *params[1];
-	const struct pg_step steps[] = { { SQL_WORKER_LANES, 1, params, 1 } };
+	const struct pg_step steps[] = { { SQL_WORKER_LANES, 1, params, 1, false } };
 
 	for (unsigned i = 0; i < w->nlanes && c->lost; i++)
 		if (lane_waits_since(&w->lanes[i], c->up_ms))
@@ -436,7 +436,7 @@ static bool ask_watch(struct worker *w)
 
 static void ask(struct worker *w)
 {
-	static const struct pg_step hello[] = { { SQL_WORKER_HELLO, 0, NULL, 1 } };
+	static const struct pg_step hello[] = { { SQL_WORKER_HELLO, 0, NULL, 1, false } };
 	struct control *c = &w->control;
 
 	if (!pg_link_up(c->link) || pg_link_busy(c->link) || w->gone_asked)
@@ -513,7 +513,9 @@ void control_say_gone(struct worker *w)
 	struct control *c = &w->control;
 	char pid[16];
 	const char *const params[] = { w->name, pid };
-	const struct pg_step steps[] = { { BEGIN_WRITING, 0, NULL, 0 }, { SQL_WORKER_GONE, 2, params, 0 }, { "COMMIT", 0, NULL, 0 } };
+	const struct pg_step steps[] = { { BEGIN_WRITING, 0, NULL, 0, false },
+					 { SQL_WORKER_GONE, 2, params, 0, false },
+					 { "COMMIT", 0, NULL, 0, false } };
 
 	if (!w->gone_asked)
 		lease_let_go(w);

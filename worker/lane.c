@@ -110,6 +110,7 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	}
 	if (r->kind != JOB_FAILED)
 		pace_note(&r->mig->pace, rows, l->worked_us);
+	mig_note_pauses(r->mig, r->pieces, l->took_us - l->worked_us);
 }
 
 static void on_op(struct pg_op *op)
@@ -171,7 +172,6 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 	}
 	l->recovered = l->worker->control.recovered;
 	l->booted = l->worker->control.booted;
-	l->sent_ms = worker_now();
 	l->op.cb = on_op;
 	l->op.scope = r->mig->plan->scope;
 	l->op.before_last = points[kind].before_commit;
@@ -424,13 +424,13 @@ bool lane_free(const struct lane *l)
 
 bool lane_waits_since(const struct lane *l, uint64_t when_ms)
 {
-	return pg_link_busy(l->link) && l->sent_ms < when_ms;
+	return pg_link_busy(l->link) && l->op.sent_ms < when_ms;
 }
 
 void lane_give_up(struct lane *l)
 {
 	log_warn("lane.silent", "lane=%s waited_ms=%" PRIu64 " cause='the server is not at work for it: the answer was lost'", l->name,
-		 worker_now() - l->sent_ms);
+		 worker_now() - l->op.sent_ms);
 	pg_link_give_up(l->link);
 }
 

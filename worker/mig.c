@@ -177,20 +177,27 @@ uint64_t mig_group_rows(const struct mig *m)
 	return rows < size ? rows : size;
 }
 
-/* Rows of a transaction that pauses before each of *@pieces, a multiple of these; 0 rows: it is not to be divided. */
+/* Rows of a transaction that pauses between *@pieces, a multiple of these; 0 rows: it is not to be divided. A server far away makes for long pauses. */
 static uint64_t divided_rows(const struct mig *m, unsigned *pieces)
 {
 	uint64_t n = mig_response(m)->pieces, most = m->settings.target_ms * 1000 / THROTTLE_PIECE_US, rows;
+	uint64_t held = THROTTLE_HELD_US / (THROTTLE_PIECE_US + m->pause_us);
 
 	if (m->plan->pieces_range == NULL || settings_given(&m->settings, SETTING_BATCH_SIZE))
 		return 0;
 	n = n < most ? n : most;
+	n = n < held ? n : held;
 	rows = paced_rows(m, (double)(n * THROTTLE_PIECE_US) / 1000);
 	n = n < rows / PIECE_LEAST_ROWS ? n : rows / PIECE_LEAST_ROWS;
 	if (n < 2)
 		return 0;
 	*pieces = (unsigned)n;
 	return rows / n * n;
+}
+
+void mig_note_pauses(struct mig *m, unsigned pieces, uint64_t us)
+{
+	m->pause_us = pieces > 1 ? (m->pause_us + us / (pieces - 1)) / 2 : m->pause_us - m->pause_us / 8;
 }
 
 /* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */

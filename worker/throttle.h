@@ -22,8 +22,9 @@
 #define THROTTLE_CALM_MS 2000  /* below all limits, until the first rung down ... */
 #define THROTTLE_DOWN_MS 500   /* ... and until each one after it */
 #define THROTTLE_REST_MAX_MS 5000
-#define THROTTLE_PIECES_MAX 10 /* each of two steps of an operation: fewer than a script may have */
-#define THROTTLE_PIECE_US 1200 /* for so long others wait for a processor that is ours */
+#define THROTTLE_PIECES_MAX 20 /* each of two steps of an operation: fewer than a script may have */
+#define THROTTLE_PIECE_US 600  /* for so long others wait for a processor that is ours */
+#define THROTTLE_HELD_US 30000 /* and for a row of a transaction that pauses */
 
 enum throttle_signal {
 #define X(id, name, setting, entry, top, sentence) THROTTLE_##id,
@@ -88,7 +89,7 @@ struct throttle_response {
 	double target_ms;   /* of a transaction at most; 0: as set */
 	unsigned lane_part; /* 1: all lanes; 2: half of each worker's; 0: one of the whole fleet */
 	unsigned rest;      /* after a transaction, in times of what it took */
-	unsigned pieces;    /* of a batch's transaction, of THROTTLE_PIECE_US each and a pause before it, instead of target_ms; 0: none */
+	unsigned pieces;    /* of a transaction of a batch, THROTTLE_PIECE_US each and sent apart, instead of target_ms; 0: none */
 };
 
 const struct throttle_response *throttle_response(unsigned rung); /* above the highest: the highest */

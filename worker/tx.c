@@ -53,6 +53,12 @@ static void step(struct tx *t, enum policy_phase phase, unsigned keep, const cha
 	va_end(ap);
 }
 
+/* The last step goes out once those before it are answered: until then the server waits, and others get its processor. */
+static void apart(struct tx *t)
+{
+	t->steps[t->n - 1].apart = true;
+}
+
 static void begin(struct tx *t)
 {
 	step(t, POLICY_ENTER, 0, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0);
@@ -211,6 +217,8 @@ static void slice(struct tx *t, const struct job_run *r)
 	}
 	step(t, POLICY_CLAIM, 0, "SELECT drover.take_slice($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, t->slice, t->piece_rows,
 	     flag(p->turns));
+	if (r->pieces > 0)
+		apart(t);
 	step(t, POLICY_TRANSFORM, 0, r->pieces > 0 ? p->pieces_range : p->slice_range, 0);
 }
 
@@ -219,9 +227,11 @@ static void by_pieces(struct tx *t, const struct job_run *r)
 {
 	for (unsigned i = 0; i < r->pieces; i++) {
 		step(t, POLICY_FINISH, 0, SQL_WORKER_PIECE, 0);
+		apart(t);
 		statements(t, &r->mig->plan->range);
 	}
 	constraints(t);
+	apart(t);
 }
 
 /* Of a range that is done by turns, what this transaction does. */

@@ -286,8 +286,8 @@ bool watch_ask(struct worker *w)
 	uint64_t now = worker_now();
 	char since[24], guess[12];
 	const char *take[] = { w->name, NULL, guess }, *const server[] = { since }, *tables[] = { NULL };
-	struct pg_step steps[6] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0 },
-				    { "SET LOCAL synchronous_commit = off", 0, NULL, 0 } };
+	struct pg_step steps[6] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0, false },
+				    { "SET LOCAL synchronous_commit = off", 0, NULL, 0, false } };
 	unsigned n = 2;
 	bool new = false; /* one that nobody may be watching */
 	struct mig *m;
@@ -304,12 +304,12 @@ bool watch_ask(struct worker *w)
 	snprintf(guess, sizeof(guess), "%d", THROTTLE_GUESS);
 	x->taking = new || x->only_taken || now - x->taken_ms >= TAKE_MS;
 	if (x->taking)
-		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 3, take, KEPT_TAKE + 1 };
+		steps[n++] = (struct pg_step){ SQL_WATCH_TAKE, 3, take, KEPT_TAKE + 1, false };
 	if (!x->only_taken)
-		steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1 };
+		steps[n++] = (struct pg_step){ SQL_WATCH_SERVER, 1, server, KEPT_SERVER + 1, false };
 	if (!x->only_taken && now - x->tables_ms >= TABLES_MS)
-		steps[n++] = (struct pg_step){ SQL_WATCH_TABLES, 1, tables, KEPT_TABLES + 1 };
-	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0 };
+		steps[n++] = (struct pg_step){ SQL_WATCH_TABLES, 1, tables, KEPT_TABLES + 1, false };
+	steps[n++] = (struct pg_step){ "COMMIT", 0, NULL, 0, false };
 	return pg_link_run(w->control.link, &w->control.op, steps, n, WATCH_DEADLINE_MS) == 0;
 }
 
@@ -345,10 +345,10 @@ bool watch_tell(struct worker *w)
 		w->name, m->id_text, rung, m->throttle.rung > 0 ? throttle_name(m->throttle.signal) : "", detail.len > 0 ? detail.data : "",
 		ms,      m->unseen
 	};
-	const struct pg_step steps[] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0 },
-					 { "SET LOCAL synchronous_commit = off", 0, NULL, 0 },
-					 { SQL_WATCH_PUT, ARRAY_SIZE(params), params, 0 },
-					 { "COMMIT", 0, NULL, 0 } };
+	const struct pg_step steps[] = { { "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", 0, NULL, 0, false },
+					 { "SET LOCAL synchronous_commit = off", 0, NULL, 0, false },
+					 { SQL_WATCH_PUT, ARRAY_SIZE(params), params, 0, false },
+					 { "COMMIT", 0, NULL, 0, false } };
 
 	w->watch.telling = m->id;
 	return pg_link_run(w->control.link, &w->control.op, steps, ARRAY_SIZE(steps), WATCH_DEADLINE_MS) == 0;

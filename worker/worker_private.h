@@ -65,7 +65,6 @@ struct lane {
 	bool weighing;             /* until control has asked again */
 	uint64_t lost_ms;
 	struct tx_answer loss;
-	uint64_t sent_ms;          /* when the transaction under way was sent */
 	uint64_t sent_us, took_us; /* the same of a job's work, and how long the last of that took */
 	uint64_t worked_us;        /* of which it did not pause for others */
 	uint64_t changed;          /* rows, by it */

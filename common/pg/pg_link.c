@@ -46,8 +46,10 @@ struct pg_link {
 	struct pg_prepared prepared;
 	/* the operation under way */
 	struct pg_op *op;
+	const struct pg_step *steps; /* borrowed while some of them are not sent yet */
+	unsigned nsteps, nsent;
 	struct answer answers[2 * PG_STEPS_MAX + PG_PREPARED_MAX + 1]; /* of the steps, of ours, ANSWER_END */
-	unsigned expected, at;                                         /* answers, and the one that comes now */
+	unsigned expected, at;                                         /* answers to what was sent last, and the one that comes now */
 	uint64_t deadline_ms, started_ms;
 	bool rolling_back;
 };
@@ -350,12 +352,17 @@ static bool take(struct pg_link *l, PGresult *res)
 	return good;
 }
 
-/* All answers up to the pipeline's end are there. */
+static bool send_part(struct pg_link *l);
+
+/* All answers to what was sent are there. */
 static void synced(struct pg_link *l)
 {
 	PGTransactionStatusType t = PQtransactionStatus(l->conn);
 
-	if (t == PQTRANS_IDLE)
+	if (l->op->status == 0 && !l->rolling_back && l->nsent < l->nsteps) {
+		if (!send_part(l))
+			lost_conn(l);
+	} else if (t == PQTRANS_IDLE)
 		op_finish(l);
 	else if (l->rolling_back || !send_rollback(l))
 		lost_because(l, "cannot roll back");
@@ -458,11 +465,31 @@ static bool send_upkeep(struct pg_link *l, unsigned n)
 	return sent;
 }
 
-int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
+/* All steps up to the next one that is to be sent apart, and behind the last one what is ours. */
+static bool send_part(struct pg_link *l)
 {
 	bool sent = true;
 
-	assert(n <= PG_STEPS_MAX);
+	l->expected = l->at = 0;
+	do {
+		unsigned i = l->nsent++;
+
+		sent = (l->nsent < l->nsteps || pass_sent(l, l->op->before_last)) && send_step(l, i, &l->steps[i]);
+	} while (sent && l->nsent < l->nsteps && !l->steps[l->nsent].apart);
+	if (l->nsent == l->nsteps)
+		sent = sent && send_upkeep(l, l->nsteps);
+	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = l->nsent };
+	sent = sent && PQpipelineSync(l->conn) == 1 && (l->nsent < l->nsteps || pass_sent(l, l->op->sent)) && flush(l);
+	l->op->sent_ms = clock_now_ms(clock_system());
+	begin_answer(l);
+	return sent;
+}
+
+int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms)
+{
+	bool sent;
+
+	assert(n >= 1 && n <= PG_STEPS_MAX);
 	if (l->state != LINK_UP)
 		return ST_DISCONNECTED;
 	if (l->op != NULL)
@@ -472,19 +499,16 @@ int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps
 	memset(op->kept, 0, sizeof(op->kept));
 	op->timed_out = op->cancelled = false;
 	l->op = op;
-	l->expected = l->at = 0;
+	l->steps = steps;
+	l->nsteps = n;
+	l->nsent = 0;
 	l->rolling_back = false;
 	l->started_ms = clock_now_ms(clock_system());
 	pg_prepared_begin(&l->prepared, l->started_ms);
-	for (unsigned i = 0; i < n && sent; i++)
-		sent = (i < n - 1 || pass_sent(l, op->before_last)) && send_step(l, i, &steps[i]);
-	sent = sent && send_upkeep(l, n);
-	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = n };
-	sent = sent && PQpipelineSync(l->conn) == 1 && pass_sent(l, op->sent) && flush(l);
+	sent = send_part(l);
 	/* A link that breaks here is noticed as any other: by its socket, or by the deadline, which comes at once then. */
 	loop_timer_start(l->patience, sent ? deadline_ms : 0);
 	l->deadline_ms = sent ? deadline_ms : 0;
-	begin_answer(l);
 	return 0;
 }
 

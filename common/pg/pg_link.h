@@ -1,8 +1,8 @@
 /*
  * pg_link.h - one PostgreSQL connection on the loop: it connects by itself, again and again with back-off, and runs one operation at a time.
  *
- * An operation is a pipeline: statements sent together, one answer awaited. It ends in one outcome: all went well, or the first error with
- * the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
+ * An operation is a pipeline: statements sent together, or in a few parts, one answer awaited for each. It ends in one outcome: all went well, or
+ * the first error with the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
  * Parameters are texts. Statements are prepared where the connection is direct (pg_prepared.h); the first operation of a connection finds that out.
  * An operation that writes has a BEGIN and a COMMIT of its own: what the link adds comes behind it.
  *
@@ -34,6 +34,7 @@ struct pg_step {
 	int n;                     /* parameters */
 	const char *const *params; /* texts, NULL for null */
 	unsigned keep;             /* 1..PG_KEPT_MAX: where its result is kept; 0: rows are thrown away as they come */
+	bool apart;                /* sent once those before it are answered: the server waits meanwhile, and others get its processor */
 };
 
 struct pg_failure {
@@ -52,6 +53,7 @@ struct pg_op {
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */
 	struct pg_failure failure; /* unless 0 */
 	PGresult *kept[PG_KEPT_MAX];
+	uint64_t sent_ms; /* clock_now_ms: what is not answered yet was sent; kept up to date until then */
 	uint64_t elapsed_ms;
 	bool timed_out; /* the deadline passed; the cancel request may have come too late */
 	bool cancelled; /* pg_link_cancel() was called */
@@ -77,7 +79,7 @@ bool pg_link_busy(const struct pg_link *l);
 const char *pg_link_masked_url(const struct pg_link *l);
 
 /**
- * Run a pipeline. The steps are sent before it returns, so they are borrowed only until then; @op until its callback has run.
+ * Run a pipeline. @op is borrowed until its callback has run; so are the steps if one of them is to be sent apart, else only until this returns.
  * ST_DISCONNECTED if the link is not up, ST_BUSY if an operation is under way; @op's callback never runs then.
  */
 MUST_CHECK int pg_link_run(struct pg_link *l, struct pg_op *op, const struct pg_step *steps, unsigned n, uint64_t deadline_ms);

@@ -1,4 +1,4 @@
--- pieces: as slice, for a transaction that pauses before each drover.piece_rows of them. Leaves where its pieces begin and end in
+-- pieces: as slice, for a transaction that pauses after each drover.piece_rows of them. Leaves where its pieces begin and end in
 -- drover.piece_starts and drover.piece_ends, for worker_piece; the last one ends where the batch does, if that has no more rows.
 SELECT pg_catalog.set_config('drover.piece_starts', (ARRAY[pg_catalog.current_setting('drover.first')] ||
                                                      coalesce(pg_catalog.array_agg(edge.next ORDER BY edge.n), '{}'))::text, true),

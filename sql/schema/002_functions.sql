@@ -12,8 +12,8 @@
 -- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed (rows, so far), drover.left (one of them
 -- that is still pending), drover.failed, drover.row, drover.next (the key at which the rest of a batch begins that is done in slices or by
 -- turns), drover.slice_rows (of a slice; empty: as many as are changed), drover.even (1: of a range the even keys alone), and of a slice with
--- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.changed_before (by
--- those before it), drover.pause_begun, drover.paused (microseconds, for others).
+-- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.done_at (the end of
+-- the one before, as an epoch), drover.paused (microseconds between them).
 -- The migration's settings have statements planned for each transaction, and the script may leave the planner as its user has it. Functions that
 -- look up rows by their primary keys alone, in nearly every transaction, keep their plans instead: without a scan of the whole table, which
 -- seems cheap while there are few batches, and would stay for as long as the connection.
@@ -215,7 +215,7 @@ END $$;
 CREATE FUNCTION drover.number_of(p_setting text) RETURNS bigint
 LANGUAGE sql AS $$ SELECT coalesce(nullif(pg_catalog.current_setting(p_setting, true), ''), '0')::bigint $$;
 
--- Of a claimed range this transaction does p_rows at most, with a pause before each p_piece_rows of them (0: without). The migration's `slice` or
+-- Of a claimed range this transaction does p_rows at most, with a pause between p_piece_rows of them each (0: without). The migration's `slice` or
 -- `pieces` finds where they end; or this, if p_numbers says that keys are whole numbers of one column and, by the ledger, at least every other
 -- one is a row's: without a look at the rows, of which there may be none then, or twice as many. The slice has as many rows as are changed.
 CREATE FUNCTION drover.take_slice(p_migration integer, p_number bigint, p_rows integer, p_piece_rows integer, p_numbers boolean) RETURNS void

@@ -1,8 +1,11 @@
 """Beside others a transaction of a batch pauses again and again: what its pieces do, put together, is what it would have done without."""
 
+import signal
+
 import pytest
 
 from lib.process import wait_for
+from lib.proxy import Proxy
 from lib.scenario import dead, finish, queue, rows_done, state, traffic, wait_for_state, workers_die
 
 ROWS = 3000
@@ -140,7 +143,62 @@ def test_a_short_target_has_few_pieces(pg, drover):
     with traffic(pg):
         finish(drover, migration(drover, "pending"))
     assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(ROWS, 1, 1)]
-    assert 1 < pg.value(MOST_PIECES) <= 3
+    assert 1 < pg.value(MOST_PIECES) <= 6
+
+
+def test_far_from_the_server_there_are_fewer_pieces(pg, drover):
+    """Each is a way there and back, for which its rows stay locked."""
+    table(pg, rows=2 * ROWS)
+    drover.run("init")
+    path = migration(drover, "pending")
+    queue(drover, path)
+    with Proxy(pg.server.socket) as proxy, traffic(pg):
+        proxy.latency(20)
+        drover.worker("--concurrency", "1", env={"DATABASE_URL": proxy.url(pg.url)})
+        wait_for_state(pg, "m", "complete")
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(2 * ROWS, 1, 1)]
+    assert pg.value(MOST_PIECES.replace("n = 1", f"id > {ROWS}")) <= 2
+
+
+BETWEEN_PIECES = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name LIKE 'drover a/%' AND state = 'idle in transaction'"
+
+
+def test_a_worker_that_stops_between_pieces_locks_nothing_for_long(pg, drover):
+    table(pg, rows=100 * ROWS)
+    drover.run("init")
+    queue(drover, migration(drover, "pending"))
+    with traffic(pg):
+        first = drover.worker("--name", "a", "--lease", "3s")
+        wait_for(lambda: rows_done(pg, "m") > 0, "it runs")
+        while True:
+            first.signal(signal.SIGSTOP)
+            if pg.value(BETWEEN_PIECES) > 0:
+                break
+            first.signal(signal.SIGCONT)
+        wait_for(lambda: pg.value(BETWEEN_PIECES) == 0, "the server ends its transaction", 30)
+    drover.worker("--lease", "3s")
+    wait_for_state(pg, "m", "complete")
+    first.signal(signal.SIGCONT)
+    drover.stop_all()
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(100 * ROWS, 1, 1)]
+    assert rows_done(pg, "m") == 100 * ROWS
+
+
+def test_what_is_cancelled_between_pieces_goes_on_when_resumed(pg, drover):
+    table(pg, rows=100 * ROWS)
+    drover.run("init")
+    queue(drover, migration(drover, "pending"))
+    with traffic(pg):
+        drover.worker()
+        for _ in range(3):
+            begun = rows_done(pg, "m")
+            wait_for(lambda: rows_done(pg, "m") > begun, "it runs")
+            drover.run("cancel", "m", "--yes")
+            wait_for(lambda: pg.value(BETWEEN_PIECES.replace(" a/%", "%/%")) == 0, "nothing is under way")
+            drover.run("resume", "m")
+    wait_for_state(pg, "m", "complete")
+    assert pg.sql("SELECT count(*)::int, min(n), max(n) FROM t") == [(100 * ROWS, 1, 1)]
+    assert dead(pg, "m") == []
 
 
 @pytest.mark.parametrize("file", ["pending", "ledger"])

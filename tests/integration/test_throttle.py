@@ -68,7 +68,7 @@ def test_live_traffic_leaves_the_whole_fleet_one_lane(pg, drover):
     wait_for(lambda: rows_done(pg, "m") > 0, "it runs")
     with traffic(pg):
         wait_for_signal(pg, "traffic")
-        assert "sessions; transactions of 3 ms at most, or of 10 times 1.2 with pauses, one lane of the fleet" in " ".join(status(drover)["why"])
+        assert "sessions; transactions of 3 ms at most, or of 20 times 0.6 with pauses, one lane of the fleet" in " ".join(status(drover)["why"])
         with pg.conn() as conn:
             wait_for(lambda: max(conn.execute(BUSY).fetchone()[0] for _ in range(200)) <= 1, "no two lanes are at work at once")
         done = rows_done(pg, "m")
