@@ -96,7 +96,7 @@ struct job_run {
 	unsigned conflicts;  /* the same */
 	bool others_commit;  /* set by the owner: other jobs committed since it started */
 	uint64_t slice_rows; /* set by the owner, of a batch: the most that the next transaction does of it; 0: all */
-	unsigned pieces;     /* ... of that many rows, with a pause between so many parts of them; 0: none */
+	unsigned pieces;     /* ... of that many rows, with a pause before each of so many parts of them; 0: none */
 	unsigned turn;       /* of a batch that is done by turns */
 	enum policy_probe probe;
 

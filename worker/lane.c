@@ -110,7 +110,13 @@ static void note_work(struct lane *l, const struct tx_answer *a)
 	}
 	if (r->kind != JOB_FAILED)
 		pace_note(&r->mig->pace, rows, l->worked_us);
-	mig_note_pauses(r->mig, r->pieces, l->took_us - l->worked_us);
+	mig_note_pauses(r->mig, r->pieces, a->paused_us < l->took_us ? a->paused_us : 0);
+}
+
+/* Of a slice the server tells, so that a long way to it is not taken for work. Its clock may jump. */
+static uint64_t worked_us(const struct lane *l, const struct tx_answer *a)
+{
+	return l->run->slice_rows > 0 && a->worked_us > 0 && a->worked_us < l->took_us ? a->worked_us : l->took_us;
 }
 
 static void on_op(struct pg_op *op)
@@ -130,7 +136,7 @@ static void on_op(struct pg_op *op)
 		count_deadlock(l);
 	if (l->tx.kind == TX_WORK) {
 		l->took_us = worker_now_us() - l->sent_us;
-		l->worked_us = l->took_us - (a.paused_us < l->took_us ? a.paused_us : 0); /* the server's clock may jump */
+		l->worked_us = worked_us(l, &a);
 		l->changed = 0;
 		if (a.status == 0)
 			note_work(l, &a);
@@ -174,6 +180,7 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 	l->booted = l->worker->control.booted;
 	l->op.cb = on_op;
 	l->op.scope = r->mig->plan->scope;
+	l->op.apart_ms = THROTTLE_HELD_MS * 3 / 2;
 	l->op.before_last = points[kind].before_commit;
 	l->op.sent = points[kind].sent;
 	FAILPOINT_AT(points[kind].before);

@@ -10,6 +10,7 @@
 #include "core/buf.h"
 
 #define LIST_SLICES_MAX 40
+#define PIECES_LEAST 5      /* fewer are no more than a transaction without pauses may take */
 #define PIECE_LEAST_ROWS 20 /* with fewer, what each piece costs is more than what it does */
 
 struct mig *mig_new(int32_t id, const char *name, const char *installation)
@@ -181,7 +182,7 @@ uint64_t mig_group_rows(const struct mig *m)
 static uint64_t divided_rows(const struct mig *m, unsigned *pieces)
 {
 	uint64_t n = mig_response(m)->pieces, most = m->settings.target_ms * 1000 / THROTTLE_PIECE_US, rows;
-	uint64_t held = THROTTLE_HELD_US / (THROTTLE_PIECE_US + m->pause_us);
+	uint64_t held = THROTTLE_HELD_MS * 1000 / (THROTTLE_PIECE_US + m->pause_us);
 
 	if (m->plan->pieces_range == NULL || settings_given(&m->settings, SETTING_BATCH_SIZE))
 		return 0;
@@ -189,7 +190,7 @@ static uint64_t divided_rows(const struct mig *m, unsigned *pieces)
 	n = n < held ? n : held;
 	rows = paced_rows(m, (double)(n * THROTTLE_PIECE_US) / 1000);
 	n = n < rows / PIECE_LEAST_ROWS ? n : rows / PIECE_LEAST_ROWS;
-	if (n < 2)
+	if (n < PIECES_LEAST)
 		return 0;
 	*pieces = (unsigned)n;
 	return rows / n * n;
@@ -197,7 +198,7 @@ static uint64_t divided_rows(const struct mig *m, unsigned *pieces)
 
 void mig_note_pauses(struct mig *m, unsigned pieces, uint64_t us)
 {
-	m->pause_us = pieces > 1 ? (m->pause_us + us / (pieces - 1)) / 2 : m->pause_us - m->pause_us / 8;
+	m->pause_us = pieces > 0 ? (m->pause_us + us / pieces) / 2 : m->pause_us - m->pause_us / 8;
 }
 
 /* A batch that takes a little longer than it should is done at once; a list is written anew after each slice, so there are few of those. */

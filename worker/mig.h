@@ -115,10 +115,10 @@ void mig_unhold(struct mig *m, struct entry *e); /* settled: frees it; it must n
 const struct throttle_response *mig_response(const struct mig *m); /* to what the fleet gives way to */
 uint64_t mig_batch_size(const struct mig *m);                      /* as it was set or registered */
 uint64_t mig_group_rows(const struct mig *m); /* the most row jobs or dead letters that one transaction should do now */
-/* The most rows that one transaction should do of a batch now; 0: however many it has. *@pieces: with a pause between so many parts of them, or 0. */
+/* The most rows that one transaction should do of a batch now; 0: however many it has. *@pieces: with a pause before each of so many parts of them, or 0. */
 uint64_t mig_slice_rows(const struct mig *m, enum job_kind kind, unsigned *pieces);
 
-/* A transaction of so many pieces (0: none) paused for @us between them. Without pieces what is known fades: it may have been too long for any. */
+/* A transaction of so many pieces (0: none) paused for @us before them. Without pieces what is known fades: it may have been too long for any. */
 void mig_note_pauses(struct mig *m, unsigned pieces, uint64_t us);
 bool mig_has_work(const struct mig *m);
 

@@ -53,7 +53,8 @@ struct tx_answer {
 	/* of success, each only of its kind */
 	int64_t changed;                            /* WORK: rows */
 	unsigned did;                               /* WORK: of a slice or a turn: its rows, changed or skipped */
-	uint64_t paused_us;                         /* WORK: of a slice in pieces: for others, between them */
+	uint64_t worked_us;                         /* WORK: of a slice: of the server's time; 0: it does not say */
+	uint64_t paused_us;                         /* WORK: the same, of pieces: before each, for others */
 	bool more;                                  /* WORK: of run->slice_rows; the rest of the batch is queued still */
 	bool settled;                               /* NOTE, MARK: it is not queued any more */
 	unsigned rows, attempts, conflicts, losses; /* NOTE; rows: MARK too */

@@ -21,7 +21,7 @@ static const struct {
 /* Size first, then lanes, then pauses. Pauses within a transaction keep its locks for longer: where sessions wait for these, the next rung has few. */
 static const struct throttle_response rungs[THROTTLE_RUNGS] = {
 	{ 0, 1, 0, 0 }, { 50, 1, 0, 0 }, { 5, 1, 0, 0 }, { 3, 2, 0, 0 },  { 3, 0, 0, 20 },
-	{ 3, 0, 1, 4 }, { 2, 0, 3, 0 },  { 2, 0, 9, 0 }, { 2, 0, 30, 0 },
+	{ 3, 0, 1, 5 }, { 2, 0, 3, 0 },  { 2, 0, 9, 0 }, { 2, 0, 30, 0 },
 };
 
 const struct throttle_response *throttle_response(unsigned rung)

@@ -24,7 +24,7 @@
 #define THROTTLE_REST_MAX_MS 5000
 #define THROTTLE_PIECES_MAX 20 /* each of two steps of an operation: fewer than a script may have */
 #define THROTTLE_PIECE_US 600  /* for so long others wait for a processor that is ours */
-#define THROTTLE_HELD_US 30000 /* and for a row of a transaction that pauses */
+#define THROTTLE_HELD_MS 20    /* and for a row of a transaction that pauses; half as long again where the way turns out to be longer */
 
 enum throttle_signal {
 #define X(id, name, setting, entry, top, sentence) THROTTLE_##id,

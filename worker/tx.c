@@ -217,8 +217,6 @@ static void slice(struct tx *t, const struct job_run *r)
 	}
 	step(t, POLICY_CLAIM, 0, "SELECT drover.take_slice($1, $2, $3, $4, $5)", 5, r->mig->id_text, t->number, t->slice, t->piece_rows,
 	     flag(p->turns));
-	if (r->pieces > 0)
-		apart(t);
 	step(t, POLICY_TRANSFORM, 0, r->pieces > 0 ? p->pieces_range : p->slice_range, 0);
 }
 
@@ -231,7 +229,6 @@ static void by_pieces(struct tx *t, const struct job_run *r)
 		statements(t, &r->mig->plan->range);
 	}
 	constraints(t);
-	apart(t);
 }
 
 /* Of a range that is done by turns, what this transaction does. */

@@ -58,6 +58,7 @@ static void read_success(const struct tx *t, const struct job_run *r, const stru
 		ret->changed = res != NULL && PQntuples(res) > 0 ? strtoll(PQgetvalue(res, 0, 0), NULL, 10) : 0;
 		ret->more = value(res, "more") != NULL && value(res, "more")[0] == 't';
 		ret->did = (unsigned)number(res, "did");
+		ret->worked_us = (uint64_t)number(res, "worked");
 		ret->paused_us = (uint64_t)number(res, "paused");
 		ret->claimed_rows = (unsigned)number(op->kept[TX_CLAIM_KEPT - 1], "claimed_rows");
 		break;

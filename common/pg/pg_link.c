@@ -360,9 +360,18 @@ static void synced(struct pg_link *l)
 	PGTransactionStatusType t = PQtransactionStatus(l->conn);
 
 	if (l->op->status == 0 && !l->rolling_back && l->nsent < l->nsteps) {
-		if (!send_part(l))
-			lost_conn(l);
-	} else if (t == PQTRANS_IDLE)
+		if (!l->op->cancelled && !l->op->timed_out) {
+			if (!send_part(l))
+				lost_conn(l);
+			return;
+		}
+		/* The server takes no notice of a request that comes while it waits for us. */
+		l->op->status = ST_SQL;
+		l->op->failure.step = l->nsent;
+		snprintf(l->op->failure.sqlstate, sizeof(l->op->failure.sqlstate), "57014");
+		l->op->failure.message = copy("canceling statement due to user request");
+	}
+	if (t == PQTRANS_IDLE)
 		op_finish(l);
 	else if (l->rolling_back || !send_rollback(l))
 		lost_because(l, "cannot roll back");
@@ -468,14 +477,14 @@ static bool send_upkeep(struct pg_link *l, unsigned n)
 /* All steps up to the next one that is to be sent apart, and behind the last one what is ours. */
 static bool send_part(struct pg_link *l)
 {
-	bool sent = true;
+	bool sent = true, late = clock_now_ms(clock_system()) - l->started_ms >= l->op->apart_ms;
 
 	l->expected = l->at = 0;
 	do {
 		unsigned i = l->nsent++;
 
 		sent = (l->nsent < l->nsteps || pass_sent(l, l->op->before_last)) && send_step(l, i, &l->steps[i]);
-	} while (sent && l->nsent < l->nsteps && !l->steps[l->nsent].apart);
+	} while (sent && l->nsent < l->nsteps && (late || !l->steps[l->nsent].apart));
 	if (l->nsent == l->nsteps)
 		sent = sent && send_upkeep(l, l->nsteps);
 	l->answers[l->expected] = (struct answer){ .to = ANSWER_END, .step = l->nsent };

@@ -34,7 +34,7 @@ struct pg_step {
 	int n;                     /* parameters */
 	const char *const *params; /* texts, NULL for null */
 	unsigned keep;             /* 1..PG_KEPT_MAX: where its result is kept; 0: rows are thrown away as they come */
-	bool apart;                /* sent once those before it are answered: the server waits meanwhile, and others get its processor */
+	bool apart; /* sent once those before it are answered: the server waits meanwhile, and others get its processor; see apart_ms */
 };
 
 struct pg_failure {
@@ -48,6 +48,8 @@ struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
 	uint64_t scope; /* of its statements: the same text is another statement in another one. 0: under the session's own settings */
+	uint64_t
+		apart_ms; /* of an older operation all steps that are left are sent at once: the locks it holds are not to wait for a long way */
 	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */

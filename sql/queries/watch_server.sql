@@ -1,6 +1,6 @@
 -- watch_server: what there is to see of the server several times a second. Params: $1 ms since the last look. Takes no locks. Returns one row:
 -- touched (sessions of others that are active or were since then), active, hidden (sessions that only members of pg_read_all_stats see more of),
--- waiting (sessions of others that have waited for a lock of ours for 30 ms, longer than a transaction with pauses in it takes), sessions (begun
+-- waiting (sessions of others that have waited for a lock of ours for 30 ms, longer than a transaction with pauses in it should take), sessions (begun
 -- since the statistics did), lag_ms, lag_mb (of the standby or subscriber that is furthest behind), lag_hidden (some are there, and the role may
 -- not see them). Ours are known by application_name.
 WITH act AS MATERIALIZED (

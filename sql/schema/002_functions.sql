@@ -12,8 +12,8 @@
 -- split off; empty for row jobs), drover.crashed ('true': this row crashed the server), drover.changed (rows, so far), drover.left (one of them
 -- that is still pending), drover.failed, drover.row, drover.next (the key at which the rest of a batch begins that is done in slices or by
 -- turns), drover.slice_rows (of a slice; empty: as many as are changed), drover.even (1: of a range the even keys alone), and of a slice with
--- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.done_at (the end of
--- the one before, as an epoch), drover.paused (microseconds between them).
+-- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.done_at (an epoch: the
+-- end of what the worker has to hear of before it sends the next one), drover.paused (microseconds since then, of all of them).
 -- The migration's settings have statements planned for each transaction, and the script may leave the planner as its user has it. Functions that
 -- look up rows by their primary keys alone, in nearly every transaction, keep their plans instead: without a scan of the whole table, which
 -- seems cheap while there are few batches, and would stay for as long as the connection.
@@ -215,7 +215,7 @@ END $$;
 CREATE FUNCTION drover.number_of(p_setting text) RETURNS bigint
 LANGUAGE sql AS $$ SELECT coalesce(nullif(pg_catalog.current_setting(p_setting, true), ''), '0')::bigint $$;
 
--- Of a claimed range this transaction does p_rows at most, with a pause between p_piece_rows of them each (0: without). The migration's `slice` or
+-- Of a claimed range this transaction does p_rows at most, with a pause before each p_piece_rows of them (0: without). The migration's `slice` or
 -- `pieces` finds where they end; or this, if p_numbers says that keys are whole numbers of one column and, by the ledger, at least every other
 -- one is a row's: without a look at the rows, of which there may be none then, or twice as many. The slice has as many rows as are changed.
 CREATE FUNCTION drover.take_slice(p_migration integer, p_number bigint, p_rows integer, p_piece_rows integer, p_numbers boolean) RETURNS void
@@ -245,16 +245,17 @@ BEGIN
     RETURN;
   END IF;
   PERFORM set_config('drover.piece_starts', array_agg(ARRAY[k]::text ORDER BY k)::text, true),
-          set_config('drover.piece_ends', array_agg(ARRAY[least(k + v_step - 1, v_last)]::text ORDER BY k)::text, true)
+          set_config('drover.piece_ends', array_agg(ARRAY[least(k + v_step - 1, v_last)]::text ORDER BY k)::text, true),
+          set_config('drover.done_at', extract(epoch FROM clock_timestamp())::text, true)
      FROM generate_series(v_first, least(v_first + (v_n - 1) * v_step, v_last), v_step) AS k;
 END $$;
 
 -- Finish what this transaction did of a claimed batch: all of it unless drover.next says where the rest begins, which stays queued as a smaller
 -- batch under the same number; and of a turn (p_turn), whose rest may be without even keys, unless it changed all that the scan found. It did
 -- drover.slice_rows, or if that is empty, as many as it changed. Returns the rows changed, whether there is a rest, the rows done, and for how many
--- microseconds this transaction paused.
+-- microseconds this transaction was at work and for how many it paused, by the server's clock: the way to the worker is neither.
 CREATE FUNCTION drover.finish_slice(p_migration integer, p_number bigint, p_worker text, p_lane text, p_turn boolean,
-                                    OUT changed bigint, OUT more boolean, OUT did integer, OUT paused bigint)
+                                    OUT changed bigint, OUT more boolean, OUT did integer, OUT worked bigint, OUT paused bigint)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
 DECLARE
   v_next text[] := nullif(current_setting('drover.next', true), '');
@@ -262,6 +263,7 @@ BEGIN
   changed := current_setting('drover.changed');
   did := changed;
   paused := drover.number_of('drover.paused');
+  worked := 1000000 * extract(epoch FROM clock_timestamp() - transaction_timestamp()) - paused;
   more := v_next IS NOT NULL
           AND NOT (p_turn AND EXISTS (SELECT FROM drover.batches WHERE migration_id = p_migration AND number = p_number AND rows <= changed));
   IF NOT more THEN

@@ -206,7 +206,7 @@ static void it_says_what_holds_it_and_what_that_means(void **state)
 		{ { .rung = 3, .signal = THROTTLE_VACUUM, .value = 1 },
 		  "an anti-wraparound vacuum is at work on the table; transactions of 3 ms at most, half of the lanes" },
 		{ { .rung = 5, .signal = THROTTLE_DEAD, .value = 250 },
-		  "dead rows are 250 % of the live ones; transactions of 3 ms at most, or of 4 times 0.6 with pauses, one lane of the fleet, "
+		  "dead rows are 250 % of the live ones; transactions of 3 ms at most, or of 5 times 0.6 with pauses, one lane of the fleet, "
 		  "pauses 1 times as long" },
 		{ { .rung = 1, .signal = THROTTLE_NONE }, "what held it before is not over for long; transactions of 50 ms at most" },
 	};
