@@ -1,8 +1,9 @@
 /*
  * pg_link.h - one PostgreSQL connection on the loop: it connects by itself, again and again with back-off, and runs one operation at a time.
  *
- * An operation is a pipeline: statements sent together, or in a few parts, one answer awaited for each. It ends in one outcome: all went well, or
- * the first error with the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that locks are gone by then.
+ * An operation is a pipeline: statements sent together, or in a few parts, one answer awaited for each. It ends in one outcome: all went well,
+ * or the first error with the number of its statement, or the link was lost. After an error the link rolls back before it reports, so that
+ * locks are gone by then.
  * Parameters are texts. Statements are prepared where the connection is direct (pg_prepared.h); the first operation of a connection finds that out.
  * An operation that writes has a BEGIN and a COMMIT of its own: what the link adds comes behind it.
  *
@@ -47,9 +48,8 @@ struct pg_failure {
 struct pg_op {
 	/* set by the caller before pg_link_run() */
 	void (*cb)(struct pg_op *op);
-	uint64_t scope; /* of its statements: the same text is another statement in another one. 0: under the session's own settings */
-	uint64_t
-		apart_ms; /* of an older operation all steps that are left are sent at once: the locks it holds are not to wait for a long way */
+	uint64_t scope;    /* of its statements: the same text is another statement in another one. 0: under the session's own settings */
+	uint64_t apart_ms; /* of an operation that old the rest is sent at once, for what it has locked is not to wait any longer */
 	enum failpoint before_last, sent; /* passed when all steps but the last one, and when all are on the wire */
 	/* set when cb runs */
 	int status;                /* 0, ST_SQL, ST_DISCONNECTED, ST_CLOSING */
