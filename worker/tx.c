@@ -229,6 +229,7 @@ static void by_pieces(struct tx *t, const struct job_run *r)
 		statements(t, &r->mig->plan->range);
 	}
 	constraints(t);
+	apart(t);
 }
 
 /* Of a range that is done by turns, what this transaction does. */

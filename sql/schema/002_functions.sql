@@ -13,7 +13,7 @@
 -- that is still pending), drover.failed, drover.row, drover.next (the key at which the rest of a batch begins that is done in slices or by
 -- turns), drover.slice_rows (of a slice; empty: as many as are changed), drover.even (1: of a range the even keys alone), and of a slice with
 -- pauses in it drover.piece_rows, drover.piece_starts and drover.piece_ends (keys), drover.piece (the current one), drover.done_at (an epoch: the
--- end of what the worker has to hear of before it sends the next one), drover.paused (microseconds since then, of all of them).
+-- end of what the worker has to hear of before it sends the next one, or the finish), drover.paused (microseconds since then, of all of them).
 -- The migration's settings have statements planned for each transaction, and the script may leave the planner as its user has it. Functions that
 -- look up rows by their primary keys alone, in nearly every transaction, keep their plans instead: without a scan of the whole table, which
 -- seems cheap while there are few batches, and would stay for as long as the connection.
@@ -262,7 +262,8 @@ DECLARE
 BEGIN
   changed := current_setting('drover.changed');
   did := changed;
-  paused := drover.number_of('drover.paused');
+  paused := drover.number_of('drover.paused')
+            + 1000000 * coalesce(extract(epoch FROM clock_timestamp()) - nullif(current_setting('drover.done_at', true), '')::numeric, 0);
   worked := 1000000 * extract(epoch FROM clock_timestamp() - transaction_timestamp()) - paused;
   more := v_next IS NOT NULL
           AND NOT (p_turn AND EXISTS (SELECT FROM drover.batches WHERE migration_id = p_migration AND number = p_number AND rows <= changed));
