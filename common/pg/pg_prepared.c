@@ -36,14 +36,14 @@ void pg_prepared_begin(struct pg_prepared *p, uint64_t now_ms)
 	p->now_ms = now_ms;
 }
 
-static bool are_old(const struct pg_prepared *p)
+static bool are_old(const struct pg_prepared *p, uint64_t at_ms)
 {
-	return p->stale || (p->n > 0 && p->now_ms - p->since_ms >= PG_PREPARED_MS);
+	return p->stale || (p->n > 0 && at_ms >= p->old_ms);
 }
 
 bool pg_prepared_due(const struct pg_prepared *p)
 {
-	return p->direct && p->n > 0 && (p->n >= PG_PREPARED_MAX || are_old(p));
+	return p->direct && p->n > 0 && (p->n >= PG_PREPARED_MAX || are_old(p, p->now_ms + PG_PREPARED_SOON_MS));
 }
 
 struct pg_statement *pg_prepared_drop(struct pg_prepared *p, struct pg_statement *after, char *ret_sql, size_t size)
@@ -79,6 +79,7 @@ static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t
 {
 	size_t n = strlen(sql);
 	struct pg_statement *s = p->n < PG_PREPARED_MAX ? calloc(1, sizeof(*s) + n + 1) : NULL;
+	uint64_t old_ms = p->now_ms + (scope == 0 ? PG_PREPARED_OWN_MS : PG_PREPARED_MS);
 
 	if (s == NULL)
 		return NULL;
@@ -86,8 +87,8 @@ static struct pg_statement *add(struct pg_prepared *p, const char *sql, uint64_t
 	s->scope = scope;
 	snprintf(s->name, sizeof(s->name), "drover_%016" PRIx64 "_%" PRIu64, p->token, ++p->made);
 	LL_PREPEND(p->all, s);
-	if (p->n++ == 0)
-		p->since_ms = p->now_ms;
+	if (p->n++ == 0 || old_ms < p->old_ms)
+		p->old_ms = old_ms;
 	return s;
 }
 
@@ -96,7 +97,7 @@ struct pg_statement *pg_prepared_get(struct pg_prepared *p, const char *sql, uin
 	struct pg_statement *s;
 
 	*ret_new = false;
-	if (!p->direct || scope == PG_UNNAMED || are_old(p))
+	if (!p->direct || scope == PG_UNNAMED || are_old(p, p->now_ms))
 		return NULL;
 	LL_FOREACH(p->all, s)
 		if (s->scope == scope && strcmp(s->sql, sql) == 0)

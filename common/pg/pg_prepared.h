@@ -2,8 +2,8 @@
  * pg_prepared.h - the statements that a connection has prepared. What is run again soon is neither parsed nor planned anew.
  *
  * A text means something only together with the settings that it is parsed under (DateStyle, TimeZone ...): so a statement is its text and its scope.
- * None is run in an operation that begins more than two seconds after the first of them was prepared: so old is what was worked out as they were
- * planned (a function declared IMMUTABLE, say) at most. At the end of such an operation all are given back.
+ * None is run in an operation that begins more than two seconds after the first of them was prepared (a minute, where no word of them is a user's): so
+ * old is what was worked out as they were planned (a function declared IMMUTABLE, say) at most. At the end of an operation that begins shortly before that, or later, all are given back.
  *
  * Only where the connection is direct (decision 0025). A pooler that hands a server's connection from client to client between transactions knows
  * nothing of a client's statements; it tells a client a process number of its own making, so where the server's process has the number that libpq
@@ -20,7 +20,10 @@
 /* On a connection, until they are given back; more stay unnamed. The server keeps some 40 kB for each, 650 kB where the table has 200 partitions. */
 #define PG_PREPARED_MAX 60
 
-#define PG_PREPARED_MS 2000 /* their age when they are old */
+#define PG_PREPARED_MS 2000      /* their age when they are old ... */
+#define PG_PREPARED_OWN_MS 60000 /* ... under the session's own settings: of these none has a word of a user's in it */
+#define PG_PREPARED_SOON_MS \
+	500 /* given back so long before, so that the next operation prepares them, instead of one that runs each step unnamed */
 #define PG_PREPARED_ASK "SELECT pg_catalog.pg_backend_pid()"
 
 struct pg_statement {
@@ -37,7 +40,7 @@ struct pg_prepared {
 	unsigned n;
 	uint64_t token, made; /* of their names */
 	uint64_t op, now_ms;  /* number of the operation under way, and when it began */
-	uint64_t since_ms;    /* when the first of them was made */
+	uint64_t old_ms;      /* when the first of them will be old */
 	bool asked;           /* the server said whether the connection is direct */
 	bool direct;          /* and it is */
 	bool stale;           /* they are of no use any more */

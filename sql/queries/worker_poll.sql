@@ -9,6 +9,7 @@
 -- with a fresh heartbeat that run and may work on it, this one in any case) and rank (how many of them come before this one by name). Those
 -- known are returned in any state, so that a pause is noticed; those that are over while they have replays, or where a worker may have died
 -- between a commit and its acknowledgement. Takes no locks.
+-- Replays are looked for in the order of their index, and one: an EXISTS is a hash of all of them, where it was planned while there were few.
 SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version FROM drover.meta) AS schema_version, w.before = 0 AS first, w.fleet,
        (extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint AS recovered,
        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint AS booted,
@@ -29,7 +30,8 @@ SELECT coalesce(w.restart_asked, false) AS restart_asked, (SELECT schema_version
                                      AND (migrations IS NULL OR m.name = ANY (migrations))) AS s
               WHERE (m.state = 'running' OR m.id = ANY ($2::bigint[])
                      OR (m.state IN ('complete', 'limited')
-                         AND (EXISTS (SELECT FROM drover.failed_jobs AS f WHERE f.migration_id = m.id AND f.state IN ('queued', 'retrying'))
+                         AND ((SELECT f.migration_id FROM drover.failed_jobs AS f WHERE f.migration_id >= m.id AND f.state IN ('queued', 'retrying')
+                                ORDER BY f.migration_id, f.id LIMIT 1) = m.id
                               OR EXISTS (SELECT FROM drover.lane_counts AS c
                                           WHERE c.migration_id = m.id AND c.updated_at > pg_catalog.now() - interval '1 day'))))
                 AND ($3::text[] IS NULL OR m.name = ANY ($3::text[]))) AS m ON true
