@@ -540,8 +540,13 @@ static void on_state(void *arg, struct pg_link *link, bool up, const struct err 
 		return;
 	}
 	w->control.lost = w->control.lost || !up;
-	if (up)
+	w->control.silent = w->control.silent || (!up && w->control.op.timed_out);
+	if (up) {
 		w->control.up_ms = worker_now();
+		for (unsigned i = 0; i < w->nlanes && w->control.silent; i++)
+			lane_renew(&w->lanes[i]);
+		w->control.silent = false;
+	}
 	w->control.ever_up = w->control.ever_up || up;
 	w->control.greeted = false; /* a connection may lead to another database than the one before */
 	report_server(w, &w->postgres, up, why);

@@ -441,6 +441,12 @@ void lane_give_up(struct lane *l)
 	pg_link_give_up(l->link);
 }
 
+void lane_renew(struct lane *l)
+{
+	if (!pg_link_busy(l->link))
+		pg_link_renew(l->link);
+}
+
 void lane_start(struct lane *l, struct job_run *r)
 {
 	struct mig *m = r->mig;

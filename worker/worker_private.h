@@ -81,6 +81,7 @@ bool lane_free(const struct lane *l); /* up and idle: can start a run */
 /* Does it wait for an answer to what it sent before @when_ms? */
 bool lane_waits_since(const struct lane *l, uint64_t when_ms);
 void lane_give_up(struct lane *l); /* that answer will not come: connect anew, and find out */
+void lane_renew(struct lane *l);   /* unless it waits for an answer: its connection may be dead, and would only tell by not answering */
 void lane_start(struct lane *l, struct job_run *run);
 void lane_wake(struct lane *l);          /* it rests no longer */
 void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
@@ -173,6 +174,7 @@ struct control {
 	bool first;           /* of the workers that run, by name */
 	uint64_t fleet;       /* how many those are; about, for this one may not be counted */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
+	bool silent;          /* without a word, that is: so may be the connections of lanes that wait for nothing */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */
 	uint64_t answered_ms; /* ... and the last one that was answered */
 	int64_t recovered;    /* the server's last crash, and its start as a whole, as it tells; only to compare */

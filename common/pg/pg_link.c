@@ -659,5 +659,5 @@ void pg_link_renew(struct pg_link *l)
 {
 	assert(l->op == NULL);
 	if (l->state == LINK_UP)
-		lost_because(l, "the server became read-only, or is not the one we want any more");
+		lost_because(l, "given up: the server became read-only, or other connections to it were lost without a word");
 }

@@ -92,7 +92,7 @@ void pg_link_cancel(struct pg_link *l);
 /* The answer to the operation under way will not come: it gets ST_DISCONNECTED, and another connection is made. */
 void pg_link_give_up(struct pg_link *l);
 
-/* Give this connection up and make another: the server behind it has become read-only, say. Not while an operation is under way. */
+/* Give this connection up and make another: the server behind it has become read-only, or the way to it may be dead. Not while an operation is under way. */
 void pg_link_renew(struct pg_link *l);
 
 #endif

@@ -376,6 +376,26 @@ def test_lanes_whose_answers_were_lost_do_not_wait_for_them(pg, drover):
     assert_no_attempts_used(pg)
 
 
+def test_lanes_that_waited_for_nothing_do_not_ask_where_nobody_hears_them(pg, drover):
+    """Connections that were idle when the ways to PostgreSQL were lost: nobody says so of them either."""
+    table(pg)
+    table(pg, name="u")
+    with Proxy(pg.server.socket) as proxy:
+        finish(drover, migration(drover))
+        worker = drover.worker(env={"DATABASE_URL": proxy.url(pg.url)})
+        worker.wait_for_log("migration.loaded")
+        proxy.silence(lost=True)
+        proxy.heal()
+        worker.wait_for_log("server.back")
+        queue(drover, migration(drover, name="later", of="u"))
+        wait_for(lambda: rows_done(pg, "later") == 200, lambda: f"all is done: {worker!r}")
+        worker.terminate()
+        worker.wait()
+    assert_every_row_once(pg, name="u")
+    assert_no_attempts_used(pg)
+    assert "lane.silent" not in worker.err
+
+
 def test_a_dead_auditor_keeps_nobody_waiting(pg, drover):
     table(pg)
     queue(drover, migration(drover))
