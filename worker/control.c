@@ -88,6 +88,17 @@ static void hello_failed(struct worker *w, const struct pg_op *op)
 				       "see the server's log");
 }
 
+/* The server is heard again: which of the lanes' connections are as old as the one that was lost? Not before, for until it answers new ones may be no better. */
+static void judge_lanes(struct worker *w)
+{
+	struct control *c = &w->control;
+
+	c->heard_ms = worker_now();
+	for (unsigned i = 0; i < w->nlanes && c->unheard_ms != 0; i++)
+		lane_renew(&w->lanes[i], c->unheard_ms);
+	c->unheard_ms = 0;
+}
+
 static void hello_answered(struct worker *w, const struct pg_op *op)
 {
 	const PGresult *res = op->kept[0];
@@ -113,6 +124,7 @@ static void hello_answered(struct worker *w, const struct pg_op *op)
 		return;
 	w->control.greeted = true;
 	w->control.schema_missing_said = false;
+	judge_lanes(w);
 	snprintf(w->installation, sizeof(w->installation), "%s", text(res, 0, "installation"));
 	lease_alive(w);
 	bell_listen(w);
@@ -369,7 +381,7 @@ static bool is_listed(const PGresult *res, const char *name)
 	return false;
 }
 
-/* As long as a lane waits that did so before this connection was made. One that the server is at work for is asked about again. */
+/* As long as a lane waits that did so before this connection was heard. One that the server is at work for is asked about again. */
 static bool ask_lanes(struct worker *w)
 {
 	struct control *c = &w->control;
@@ -378,7 +390,7 @@ static bool ask_lanes(struct worker *w)
 	const struct pg_step steps[] = { { SQL_WORKER_LANES, 1, params, 1, false } };
 
 	for (unsigned i = 0; i < w->nlanes && c->lost; i++)
-		if (lane_waits_since(&w->lanes[i], c->up_ms))
+		if (lane_waits_since(&w->lanes[i], c->heard_ms))
 			pg_array_add(&names, names.len == 0, w->lanes[i].application);
 	c->lost = names.len > 0;
 	if (!c->lost)
@@ -394,7 +406,7 @@ static void lanes_answered(struct worker *w, const struct pg_op *op)
 	const PGresult *res = op->kept[0];
 
 	for (unsigned i = 0; i < w->nlanes && op->status == 0 && res != NULL; i++)
-		if (lane_waits_since(&w->lanes[i], w->control.up_ms) && !is_listed(res, w->lanes[i].application))
+		if (lane_waits_since(&w->lanes[i], w->control.heard_ms) && !is_listed(res, w->lanes[i].application))
 			lane_give_up(&w->lanes[i]);
 }
 
@@ -534,19 +546,13 @@ static void on_state(void *arg, struct pg_link *link, bool up, const struct err 
 {
 	struct worker *w = arg;
 
-	(void)link;
 	if (!up && !w->control.ever_up && (why->code == ST_SQL || why->code == ST_INPUT)) {
 		worker_fail(w, why->code, why);
 		return;
 	}
 	w->control.lost = w->control.lost || !up;
-	w->control.silent = w->control.silent || (!up && w->control.op.timed_out);
-	if (up) {
-		w->control.up_ms = worker_now();
-		for (unsigned i = 0; i < w->nlanes && w->control.silent; i++)
-			lane_renew(&w->lanes[i]);
-		w->control.silent = false;
-	}
+	if (!up && pg_link_busy(link) && w->control.op.timed_out)
+		w->control.unheard_ms = w->control.op.sent_ms;
 	w->control.ever_up = w->control.ever_up || up;
 	w->control.greeted = false; /* a connection may lead to another database than the one before */
 	report_server(w, &w->postgres, up, why);

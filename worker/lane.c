@@ -158,10 +158,8 @@ static int lane_transact(struct ports *p, struct job_run *r, enum tx_kind kind)
 {
 	struct lane *l = lane_of(p);
 
-	if (l->wants_renew) {
-		l->wants_renew = false;
-		pg_link_renew(l->link);
-	}
+	if (l->wants_renew)
+		pg_link_renew(l->link, "given up: the server became read-only");
 	r->slice_rows = r->pieces = 0;
 	if (!pg_link_up(l->link) || r->mig->plan == NULL)
 		return ST_DISCONNECTED;
@@ -397,6 +395,7 @@ static void on_state(void *arg, struct pg_link *link, bool up, const struct err 
 	struct lane *l = arg;
 
 	(void)link;
+	l->wants_renew = false; /* that was of the connection before */
 	report_server(l->worker, &l->worker->postgres, up, why);
 	if (up)
 		worker_pump(l->worker);
@@ -441,10 +440,10 @@ void lane_give_up(struct lane *l)
 	pg_link_give_up(l->link);
 }
 
-void lane_renew(struct lane *l)
+void lane_renew(struct lane *l, uint64_t since_ms)
 {
-	if (!pg_link_busy(l->link))
-		pg_link_renew(l->link);
+	if (!pg_link_busy(l->link) && pg_link_up_since(l->link) < since_ms && l->op.sent_ms < since_ms)
+		pg_link_renew(l->link, "given up: another connection to the server was lost without a word");
 }
 
 void lane_start(struct lane *l, struct job_run *r)

@@ -81,7 +81,8 @@ bool lane_free(const struct lane *l); /* up and idle: can start a run */
 /* Does it wait for an answer to what it sent before @when_ms? */
 bool lane_waits_since(const struct lane *l, uint64_t when_ms);
 void lane_give_up(struct lane *l); /* that answer will not come: connect anew, and find out */
-void lane_renew(struct lane *l);   /* unless it waits for an answer: its connection may be dead, and would only tell by not answering */
+/* Connect anew if it was connected before @since_ms, has asked nothing since and waits for nothing: such a connection may be dead, and nothing tells. */
+void lane_renew(struct lane *l, uint64_t since_ms);
 void lane_start(struct lane *l, struct job_run *run);
 void lane_wake(struct lane *l);          /* it rests no longer */
 void lane_allow_alone(struct worker *w); /* let the next run that wants it be alone, if it can be now */
@@ -170,11 +171,11 @@ struct control {
 	bool beating;         /* the heartbeat is part of the poll under way ... */
 	const char *standing; /* ... and says this; a literal */
 	const char *told;     /* what the last one said */
-	uint64_t up_ms;       /* since when its connection is there */
+	uint64_t heard_ms;    /* when its connection gave its first answer */
 	bool first;           /* of the workers that run, by name */
 	uint64_t fleet;       /* how many those are; about, for this one may not be counted */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
-	bool silent;          /* without a word, that is: so may be the connections of lanes that wait for nothing */
+	uint64_t unheard_ms;  /* when it asked what was never answered, until it is heard again: nor may lanes be. 0: no such */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */
 	uint64_t answered_ms; /* ... and the last one that was answered */
 	int64_t recovered;    /* the server's last crash, and its start as a whole, as it tells; only to compare */

@@ -639,6 +639,11 @@ bool pg_link_up(const struct pg_link *l)
 	return l->state == LINK_UP;
 }
 
+uint64_t pg_link_up_since(const struct pg_link *l)
+{
+	return l->up_since_ms;
+}
+
 bool pg_link_busy(const struct pg_link *l)
 {
 	return l->op != NULL;
@@ -655,9 +660,9 @@ void pg_link_give_up(struct pg_link *l)
 		lost_because(l, "the answer was lost");
 }
 
-void pg_link_renew(struct pg_link *l)
+void pg_link_renew(struct pg_link *l, const char *why)
 {
 	assert(l->op == NULL);
 	if (l->state == LINK_UP)
-		lost_because(l, "given up: the server became read-only, or other connections to it were lost without a word");
+		lost_because(l, why);
 }

@@ -77,6 +77,7 @@ MUST_CHECK int pg_link_new(struct pg_link **ret, uv_loop_t *loop, const char *ur
 void pg_link_free(struct pg_link *l);
 
 bool pg_link_up(const struct pg_link *l);
+uint64_t pg_link_up_since(const struct pg_link *l); /* clock_now_ms: when the connection that it has, or had last, was made; 0: none yet */
 bool pg_link_busy(const struct pg_link *l);
 const char *pg_link_masked_url(const struct pg_link *l);
 
@@ -92,7 +93,7 @@ void pg_link_cancel(struct pg_link *l);
 /* The answer to the operation under way will not come: it gets ST_DISCONNECTED, and another connection is made. */
 void pg_link_give_up(struct pg_link *l);
 
-/* Give this connection up and make another: the server behind it has become read-only, or the way to it may be dead. Not while an operation is under way. */
-void pg_link_renew(struct pg_link *l);
+/* Give this connection up, if it is up, and make another. @why: what pg_link_state_fn is told. Not while an operation is under way. */
+void pg_link_renew(struct pg_link *l, const char *why);
 
 #endif
