@@ -135,7 +135,7 @@ int finish_windows(struct finisher *f, bool last, struct err *err)
 	int rc;
 
 	/* Near the end each look begins with the windows that were counted. */
-	if (!c->row_mode || (!due && !(last && f->idle_ms < FORESIGHT_NEAR_MS)))
+	if (!c->row_mode || (!due && !(last && f->idle_ms <= FORESIGHT_NEAR_MS)))
 		return 0;
 	rc = close_counted(f, err);
 	if (rc != 0 || !due)
