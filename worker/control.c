@@ -19,6 +19,7 @@
 
 #define CONTROL_DEADLINE_MS 5000 /* small questions: whoever does not answer them is away */
 #define BEGIN_WRITING "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+#define LANE_HEARD_MS 1000  /* by then a lane's question is there, wherever it had to wait */
 #define CANCEL_AFTER_MS 500 /* what runs of a cancelled migration is interrupted */
 
 /* ------------------------------------------------------------ results */
@@ -88,7 +89,7 @@ static void hello_failed(struct worker *w, const struct pg_op *op)
 				       "see the server's log");
 }
 
-/* The server is heard again: which of the lanes' connections are as old as the one that was lost? Not before, for until it answers new ones may be no better. */
+/* The server is heard again: lanes' connections that are as old as the one that was lost are made anew. Before, new ones may be no better. */
 static void judge_lanes(struct worker *w)
 {
 	struct control *c = &w->control;
@@ -388,12 +389,17 @@ static bool ask_lanes(struct worker *w)
 	CLEANUP(buf_free) struct buf names = BUF_INIT(64 * 1024);
 	const char *params[1];
 	const struct pg_step steps[] = { { SQL_WORKER_LANES, 1, params, 1, false } };
+	uint64_t since = worker_now() - LANE_HEARD_MS;
+	bool waits = false;
 
-	for (unsigned i = 0; i < w->nlanes && c->lost; i++)
-		if (lane_waits_since(&w->lanes[i], c->heard_ms))
+	c->suspect_ms = since < c->heard_ms ? since : c->heard_ms;
+	for (unsigned i = 0; i < w->nlanes && c->lost; i++) {
+		waits = waits || lane_waits_since(&w->lanes[i], c->heard_ms);
+		if (lane_waits_since(&w->lanes[i], c->suspect_ms))
 			pg_array_add(&names, names.len == 0, w->lanes[i].application);
-	c->lost = names.len > 0;
-	if (!c->lost)
+	}
+	c->lost = waits;
+	if (names.len == 0)
 		return false;
 	pg_array_end(&names, false);
 	params[0] = names.data;
@@ -406,7 +412,7 @@ static void lanes_answered(struct worker *w, const struct pg_op *op)
 	const PGresult *res = op->kept[0];
 
 	for (unsigned i = 0; i < w->nlanes && op->status == 0 && res != NULL; i++)
-		if (lane_waits_since(&w->lanes[i], w->control.heard_ms) && !is_listed(res, w->lanes[i].application))
+		if (lane_waits_since(&w->lanes[i], w->control.suspect_ms) && !is_listed(res, w->lanes[i].application))
 			lane_give_up(&w->lanes[i]);
 }
 

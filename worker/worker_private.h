@@ -174,6 +174,7 @@ struct control {
 	uint64_t heard_ms;    /* when its connection gave its first answer */
 	bool first;           /* of the workers that run, by name */
 	uint64_t fleet;       /* how many those are; about, for this one may not be counted */
+	uint64_t suspect_ms;  /* of lanes that wait since before, it asked whether the server is at work for them */
 	bool lost;            /* the one before was lost: what the lanes wait for may be lost as well, and nobody says so */
 	uint64_t unheard_ms;  /* when it asked what was never answered, until it is heard again: nor may lanes be. 0: no such */
 	uint64_t asked_ms;    /* when the poll under way was sent ... */

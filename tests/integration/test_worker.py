@@ -376,9 +376,9 @@ def test_lanes_whose_answers_were_lost_do_not_wait_for_them(pg, drover):
     assert_no_attempts_used(pg)
 
 
-def idle_backends(pg):
-    """Process ids of the connections of workers that are in no transaction."""
-    return {pid for (pid,) in pg.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'drover-worker' AND state = 'idle'")}
+def worker_backends(pg):
+    """Process ids of the workers' connections, but for lanes at work."""
+    return {pid for (pid,) in pg.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'drover-worker'")}
 
 
 def test_lanes_that_waited_for_nothing_do_not_ask_where_nobody_hears_them(pg, drover):
@@ -389,11 +389,10 @@ def test_lanes_that_waited_for_nothing_do_not_ask_where_nobody_hears_them(pg, dr
         finish(drover, migration(drover))
         worker = drover.worker("--concurrency", "3", env={"DATABASE_URL": proxy.url(pg.url)})
         worker.wait_for_log("migration.loaded")
-        wait_for(lambda: len(idle_backends(pg)) == 4, "its lanes are connected, and its control is")
-        before = idle_backends(pg)
+        before = wait_for(lambda: len(found := worker_backends(pg)) == 4 and found, "its lanes are connected, and its control is")
         proxy.silence(lost=True)
         proxy.heal()
-        wait_for(lambda: len(idle_backends(pg) - before) == 4, lambda: f"all are connected anew: {worker!r}")
+        wait_for(lambda: len(worker_backends(pg) - before) == 4, lambda: f"all are connected anew: {worker!r}")
         queue(drover, migration(drover, name="later", of="u"))
         wait_for(lambda: rows_done(pg, "later") == 200, lambda: f"all is done: {worker!r}")
         worker.terminate()
