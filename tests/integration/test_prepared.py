@@ -7,7 +7,7 @@ import pytest
 from lib.drover import Drover
 from lib.pgbouncer import PgBouncer
 from lib.process import wait_for
-from lib.scenario import BY_STEPS, finish, rows_done, state
+from lib.scenario import BY_STEPS, finish, rows_done, state, worker_backends
 
 TABLE = """CREATE TABLE t (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, x int NOT NULL DEFAULT 7);
            INSERT INTO t SELECT g FROM generate_series(1, 400) g"""
@@ -47,7 +47,7 @@ def test_what_a_worker_asks_again_and_again_is_prepared_once(pg, drover):
 
     def logged(what):
         """How often the session that asks has logged it: others of this server's may be at it too."""
-        pids = {pid for pid, in pg.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'drover-worker' AND datname = current_database()")}
+        pids = worker_backends(pg)
         return sum(int(pid) in pids for pid in re.findall(rf"\[(\d+)\] drover-worker LOG: +{what}", pg.server.log()[began:]))
 
     wait_for(lambda: logged(r"duration: [\d.]+ ms +execute [^:\n]+: -- worker_poll:") >= 12, "the worker has asked for more than two seconds")

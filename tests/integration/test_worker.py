@@ -8,7 +8,7 @@ import pytest
 from lib.counted import assert_every_row_once, migration, table
 from lib.process import wait_for
 from lib.proxy import DOWN, Proxy
-from lib.scenario import Gate, finish, queue, rows_done, state, stream
+from lib.scenario import Gate, finish, queue, rows_done, state, stream, worker_backends
 
 LEASE = ["--lease", "3"]
 
@@ -374,11 +374,6 @@ def test_lanes_whose_answers_were_lost_do_not_wait_for_them(pg, drover):
         worker.wait()
     assert_every_row_once(pg)
     assert_no_attempts_used(pg)
-
-
-def worker_backends(pg):
-    """Process ids of the workers' connections, but for lanes at work."""
-    return {pid for (pid,) in pg.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'drover-worker'")}
 
 
 def test_lanes_that_waited_for_nothing_do_not_ask_where_nobody_hears_them(pg, drover):

@@ -68,6 +68,11 @@ def workers_die(pg, drover, times):
         worker.kill()
 
 
+def worker_backends(pg):
+    """Process ids of the workers' connections, but for lanes at work. Others of this server's databases are not meant."""
+    return {pid for (pid,) in pg.sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'drover-worker' AND datname = current_database()")}
+
+
 def stream(pg, name):
     """The name of a migration's stream in Redis."""
     return f"drover:{{{pg.value('SELECT installation FROM drover.meta')}:{migration_id(pg, name)}}}:jobs"
